@@ -1,0 +1,112 @@
+"""What can be said of the Kafka clients without a broker: options, errors, pace."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kafka import errors as kafka_errors
+
+from worker.errors import BrokerUnavailable, ConfigInvalid, PolyvoxError
+from worker.feeds.connect import client_options, translate
+from worker.feeds.lag import PartitionLag, group_topics
+from worker.feeds.produce import rate
+from worker.settings import Settings, load_settings
+from worker.timing import ManualClock
+
+KAFKA_ERRORS = [
+    error for _, error in inspect.getmembers(kafka_errors, inspect.isclass) if issubclass(error, kafka_errors.KafkaError)
+]
+
+
+@pytest.mark.parametrize("error", KAFKA_ERRORS, ids=lambda error: error.__name__)
+def test_every_error_of_the_client_has_one_of_ours(error: type[kafka_errors.KafkaError]) -> None:
+    """No exception of kafka-python reaches the command line; each message names the brokers."""
+    ours = translate(error("x"), Settings(kafka_brokers="somewhere:9092"))
+    assert isinstance(ours, PolyvoxError)
+    assert "somewhere:9092" in str(ours)
+    assert "\n" not in str(ours)
+
+
+def test_errors_that_time_cannot_heal_are_told_apart() -> None:
+    """A refused login is the configuration's fault; a timeout is not."""
+    settings = Settings()
+    assert isinstance(translate(kafka_errors.SaslAuthenticationFailedError(), settings), ConfigInvalid)
+    assert isinstance(translate(kafka_errors.TopicAuthorizationFailedError(), settings), ConfigInvalid)
+    assert isinstance(translate(kafka_errors.KafkaTimeoutError(), settings), BrokerUnavailable)
+
+
+def test_tls_and_sasl_settings_reach_the_client() -> None:
+    """Each security setting becomes kafka-python's option of that meaning."""
+    options = client_options(
+        load_settings(
+            kafka_brokers="a:1, b:2",
+            kafka_protocol="SASL_SSL",
+            kafka_sasl_mechanism="SCRAM-SHA-256",
+            kafka_username="u",
+            kafka_password="p",
+            kafka_ca_file="/ca.pem",
+            kafka_cert_file="/cert.pem",
+            kafka_key_file="/key.pem",
+        )
+    )
+    expected = {
+        "bootstrap_servers": ["a:1", "b:2"],
+        "security_protocol": "SASL_SSL",
+        "sasl_mechanism": "SCRAM-SHA-256",
+        "sasl_plain_username": "u",
+        "sasl_plain_password": "p",
+        "ssl_cafile": "/ca.pem",
+        "ssl_certfile": "/cert.pem",
+        "ssl_keyfile": "/key.pem",
+    }
+    assert expected.items() <= options.items()
+
+
+def test_a_plaintext_cluster_gets_no_login() -> None:
+    """Without SASL no credential is sent, even when one is set."""
+    options = client_options(load_settings(kafka_username="u", kafka_password="p"))
+    assert not [name for name in options if name.startswith(("sasl", "ssl"))]
+
+
+@given(st.floats(0.5, 5000), st.lists(st.floats(0, 3), min_size=1, max_size=60))
+def test_a_rate_is_never_exceeded_by_more_than_a_second_of_posts(posts_per_s: float, delays_s: list[float]) -> None:
+    """Whatever the delays between posts, no window holds more than its share and one second's worth."""
+    clock = ManualClock(0.0)
+    pace = rate(posts_per_s, clock.monotonic_s, clock.advance)
+    sent_s: list[float] = []
+    for sent, delay_s in enumerate(delays_s):
+        clock.advance(delay_s)
+        pace(sent)
+        sent_s.append(clock.monotonic_s())
+    for first in range(len(sent_s)):
+        for last in range(first, len(sent_s)):
+            allowed = (sent_s[last] - sent_s[first] + 1.0) * posts_per_s + 1
+            assert last - first <= allowed + 1e-6 * allowed
+
+
+def test_a_rate_is_reached() -> None:
+    """Without delays, posts leave evenly: the hundredth at 10 posts/s leaves after 9.9 s."""
+    clock = ManualClock(0.0)
+    pace = rate(10, clock.monotonic_s, clock.advance)
+    for sent in range(100):
+        pace(sent)
+    assert clock.monotonic_s() == pytest.approx(9.9)
+
+
+@pytest.mark.parametrize(
+    ("committed", "begin", "end", "records"), [(None, 3, 10, 7), (8, 3, 10, 2), (1, 3, 10, 7), (10, 3, 10, 0)]
+)
+def test_lag_counts_what_can_still_be_read(committed: int | None, begin: int, end: int, records: int) -> None:
+    """Records that retention removed are no lag; a group without a position is behind by the whole log."""
+    assert PartitionLag("g", "t", 0, committed, begin, end).records == records
+
+
+def test_groups_carry_the_app_id() -> None:
+    """Each stage has its own group, named after the application."""
+    assert group_topics(Settings(app_id="a", input_topics={"x": "social"})) == {
+        "a.enrich": ["x"],
+        "a.aggregate": ["enriched", "dead-letters"],
+    }

@@ -1,0 +1,1 @@
+"""From texts to analyses: tokens to batches, the `Inference` contract, logits to labels and spans."""

@@ -1,0 +1,1 @@
+"""Low-volume Kafka clients: produce from files, tail, dead letters, lag, topics. The only importer of kafka-python."""

@@ -1,0 +1,42 @@
+"""Reading along a topic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from worker.feeds.connect import consumer
+from worker.feeds.log import Record, end_offsets, follow, partitions_of
+from worker.settings import Settings
+
+Start = Literal["beginning", "end"]
+
+
+def tail(settings: Settings, topic: str, start: Start = "end", count: int | None = None) -> Iterator[Record]:
+    """The records of all partitions of a topic as they come, without a consumer group.
+
+    Order holds within a partition. Partitions that are added later are not read.
+
+    Args:
+        start: `beginning` reads what is there first; `end` waits for new records.
+        count: end after so many; None goes on for ever.
+
+    Raises:
+        ConfigInvalid: there is no such topic.
+        BrokerUnavailable: the cluster cannot be reached.
+    """
+    for batch in batches(settings, topic, start):
+        for record in batch[:count]:
+            yield record
+        if count is not None:
+            count -= len(batch)
+            if count <= 0:
+                return
+
+
+def batches(settings: Settings, topic: str, start: Start) -> Iterator[list[Record]]:
+    """As `tail`, poll by poll: an empty list when a while passed without a record, so that a caller can do other things."""
+    with consumer(settings) as client:
+        partitions = partitions_of(client, topic)
+        offsets = client.beginning_offsets(partitions) if start == "beginning" else end_offsets(client, partitions)
+        yield from follow(client, offsets)

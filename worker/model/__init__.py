@@ -1,0 +1,1 @@
+"""The model room: import a base encoder, fine-tune, evaluate, describe. The only importer of torch and transformers."""

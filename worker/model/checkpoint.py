@@ -1,0 +1,62 @@
+"""A checkpoint is a folder: config.json, weights.safetensors, labels.json, tokenizer.json. Written whole or not at all."""
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from transformers import BertConfig
+
+from worker.model.network import SENTIMENT_LABELS, TAG_LABELS, MultiTaskBert
+
+FILES = ("config.json", "weights.safetensors", "labels.json", "tokenizer.json")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint folder that cannot be used; the message says what is missing and what to do."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What the three heads' columns mean, and what the network was made from."""
+
+    topics: tuple[dict[str, str | None], ...]  # id, name, parent (an id or None), in column order
+    base: str
+    window_tokens: int  # the longest sequence seen in training, BOS and EOS included
+    languages: tuple[str, ...]
+    sentiment: tuple[str, ...] = SENTIMENT_LABELS
+    tags: tuple[str, ...] = TAG_LABELS
+
+
+def save(folder: Path, network: MultiTaskBert, tokenizer: Tokenizer, labels: Labels) -> None:
+    """Write the four files beside `folder`, then swap the folder in: a reader sees the old or the new one."""
+    fresh, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
+    for left_over in (fresh, old):
+        shutil.rmtree(left_over, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    (fresh / "config.json").write_text(json.dumps(network.config.to_dict(), indent=1) + "\n")
+    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    save_file(state, str(fresh / "weights.safetensors"))
+    (fresh / "labels.json").write_text(json.dumps(asdict(labels), ensure_ascii=False, indent=1) + "\n")
+    tokenizer.save(str(fresh / "tokenizer.json"))
+    if folder.exists():
+        os.rename(folder, old)
+    os.rename(fresh, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def load(folder: Path) -> tuple[MultiTaskBert, Tokenizer, Labels]:
+    """Read a folder that `save` wrote; the network comes in evaluation mode, float32, on the CPU."""
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
+        raise CheckpointError(f"{folder} is not a checkpoint: {', '.join(missing)} missing; write one with `polyvox model fine-tune`")
+    raw: dict[str, Any] = json.loads((folder / "labels.json").read_text())
+    labels = Labels(**{key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()})
+    config = BertConfig.from_dict(json.loads((folder / "config.json").read_text()))
+    network = MultiTaskBert(config, len(labels.topics))
+    network.load_state_dict(load_file(str(folder / "weights.safetensors")))
+    return network.eval(), Tokenizer.from_file(str(folder / "tokenizer.json")), labels

@@ -1,0 +1,178 @@
+"""Read labelled rows and turn them into examples; lay word labels on tokens."""
+
+import hashlib
+import json
+import lzma
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from worker.model.detokenise import join_words
+from worker.model.model_text import model_text
+from worker.model.network import SENTIMENT_LABELS, TAG_LABELS
+from worker.model.topics import TopicTable
+
+IGNORED = -100  # torch's cross entropy skips this label
+SPAN_TYPES = ("PER", "ORG", "LOC")
+HELD_OUT_PERCENT = 15
+# Written without spaces between words, so characters of the tokens are joined as they are.
+UNSPACED = frozenset({"zh", "zh-Hant", "ja", "th"})
+ALIASES = {"pt-BR": "pt", "nn": "nb"}
+ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
+Span = tuple[int, int, str]  # start, end (characters of the text, end exclusive), type; MISC and unknown types are ignored in training
+
+
+class DataError(ValueError):
+    """A row that cannot be used; the message holds the file, the line and the reason."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One labelled text. Exactly one of the three labels is set."""
+
+    text: str
+    language: str
+    source: str
+    sentiment: int | None = None  # column of SENTIMENT_LABELS
+    topic: frozenset[int] | None = None  # columns that the source's label may mean
+    spans: tuple[Span, ...] | None = None
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """`<task>/<source>/<language>.<split>.jsonl.xz`, its parts read off the path."""
+
+    path: Path
+
+    @property
+    def task(self) -> str:
+        return self.path.parent.parent.name
+
+    @property
+    def source(self) -> str:
+        return self.path.parent.name
+
+    @property
+    def split(self) -> str:
+        return self.path.name.split(".")[1]
+
+    @property
+    def language(self) -> str:
+        tag = self.path.name.split(".")[0]
+        return ALIASES.get(tag, tag)
+
+
+def held_out(text: str) -> bool:
+    """True for the fixed 15 % of rows that stay out of training when a source has no train split and its dev is used."""
+    return int(hashlib.md5(text.encode("utf-8", "surrogatepass")).hexdigest()[:8], 16) % 100 < HELD_OUT_PERCENT
+
+
+def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number from 1, row) of a .jsonl or .jsonl.xz file; DataError on a line that is not a JSON object."""
+    opener = lzma.open if path.suffix == ".xz" else open
+    with opener(path, "rt", encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise DataError(f"{path}:{number}: not JSON ({error.msg}); expected one object a line") from error
+            if not isinstance(row, dict):
+                raise DataError(f"{path}:{number}: {type(row).__name__} instead of a JSON object")
+            yield number, row
+
+
+def read_examples(file: DataFile, topics: TopicTable) -> Iterator[Example]:
+    """The file's examples; rows of unmapped topic labels and of empty text are left out."""
+    build = {"sentiment": sentiment_example, "topic": topic_example, "ner": ner_example}[file.task]
+    for number, row in read_rows(file.path):
+        try:
+            example = build(row, file, topics)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{file.path}:{number}: {type(error).__name__}: {error}; see the data directory's README for the form") from error
+        if example is not None and example.text:
+            yield example
+
+
+def sentiment_example(row: dict[str, Any], file: DataFile, _topics: TopicTable) -> Example | None:
+    return Example(clean(row["text"]), file.language, file.source, sentiment=SENTIMENT_LABELS.index(row["label"]))
+
+
+def topic_example(row: dict[str, Any], file: DataFile, topics: TopicTable) -> Example | None:
+    columns = topics.columns(file.source, row["label"])
+    return Example(clean(row["text"]), file.language, file.source, topic=columns) if columns else None
+
+
+def ner_example(row: dict[str, Any], file: DataFile, _topics: TopicTable) -> Example | None:
+    words, tags = row["tokens"], row["tags"]
+    if len(words) != len(tags):
+        raise ValueError(f"{len(words)} tokens but {len(tags)} tags")
+    if "spans" in row:
+        return Example(row["text"], file.language, file.source, spans=tuple((s, e, kind) for s, e, kind in row["spans"]))
+    if "text" in row:
+        text, places = row["text"], find_words(row["text"], words)
+    else:
+        words, tags = hide_mentions(words, tags)
+        text, places = join_words(words, spaced=file.language not in UNSPACED)
+    return Example(text, file.language, file.source, spans=tuple(word_spans(places, tags)))
+
+
+def clean(text: str) -> str:
+    """Source text as the worker's model text: literal \\uXXXX escapes decoded (UMSAB), then normalised."""
+    decoded = ESCAPE.sub(lambda match: chr(int(match[1], 16)), text)
+    # Escaped surrogate pairs become one character; a lone half is dropped.
+    return model_text(decoded.encode("utf-16", "surrogatepass").decode("utf-16", "ignore"))
+
+
+def hide_mentions(words: list[str], tags: list[str]) -> tuple[list[str], list[str]]:
+    """Mentions and links as the worker shows them to the model; a tag on one is not learned."""
+    shown = [model_text(word) or word for word in words]
+    kept = [f"{tag[:2]}MISC" if new != old and tag != "O" and new in ("@user", "http") else tag for old, new, tag in zip(words, shown, tags, strict=True)]
+    return shown, kept
+
+
+def find_words(text: str, words: list[str]) -> list[tuple[int, int]]:
+    """Where each word stands in the text, left to right."""
+    places, at = [], 0
+    for word in words:
+        start = text.index(word, at)
+        at = start + len(word)
+        places.append((start, at))
+    return places
+
+
+def word_spans(places: list[tuple[int, int]], tags: list[str]) -> list[Span]:
+    """Spans of IOB2 tags over placed words; an I- without its B- opens a span."""
+    spans: list[Span] = []
+    inside = ""
+    for (start, end), tag in zip(places, tags, strict=True):
+        prefix, _, kind = tag.partition("-")
+        if prefix == "I" and kind == inside:
+            spans[-1] = (spans[-1][0], end, kind)
+        elif kind:
+            spans.append((start, end, kind))
+        inside = kind
+    return spans
+
+
+def token_tags(text: str, offsets: list[tuple[int, int]], spans: tuple[Span, ...]) -> list[int]:
+    """One column of TAG_LABELS for each token, IGNORED for special tokens and inside spans of other types (MISC).
+
+    offsets: the tokenizer's character offsets; a token may begin with the space before its word.
+    """
+    tags = []
+    for start, end in offsets:
+        while start < end and text[start].isspace():
+            start += 1
+        if start == end:
+            tags.append(IGNORED)
+            continue
+        kind, first = next(((kind, start <= s) for s, e, kind in spans if s < end and start < e), ("", False))
+        if not kind:
+            tags.append(0)
+        elif kind not in SPAN_TYPES:
+            tags.append(IGNORED)
+        else:
+            tags.append(TAG_LABELS.index(f"{'B' if first else 'I'}-{kind}"))
+    return tags

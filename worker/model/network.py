@@ -1,0 +1,52 @@
+"""The shipped network: one BERT encoder, three linear heads, one pass."""
+
+import torch
+from torch import Tensor, nn
+from transformers import BertConfig, BertModel
+
+SENTIMENT_LABELS = ("negative", "neutral", "positive")
+TAG_LABELS = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC")
+
+
+class MultiTaskBert(nn.Module):
+    """Sentiment and topic read the mean of the token vectors, tags read each token's vector.
+
+    `embeddings.position_ids` and friends are BertModel's own; the heads are `sentiment`, `topic` and `tags`.
+    """
+
+    def __init__(self, config: BertConfig, topic_count: int, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = BertModel(config, add_pooling_layer=False)
+        self.dropout = nn.Dropout(dropout)
+        self.sentiment = nn.Linear(config.hidden_size, len(SENTIMENT_LABELS))
+        self.topic = nn.Linear(config.hidden_size, topic_count)
+        self.tags = nn.Linear(config.hidden_size, len(TAG_LABELS))
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits for one padded batch.
+
+        input_ids, attention_mask: int64 [B, T]. Returns (sentiment [B, 3], topic [B, K], tags [B, T, 7]);
+        columns in the order of SENTIMENT_LABELS, the label table's topics, TAG_LABELS.
+        """
+        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        weights = attention_mask.unsqueeze(-1).to(hidden.dtype)
+        # Every row holds at least BOS and EOS, so the divisor is never zero.
+        mean = self.dropout((hidden * weights).sum(1) / weights.sum(1))
+        return self.sentiment(mean), self.topic(mean), self.tags(self.dropout(hidden))
+
+
+def trainable_parts(network: MultiTaskBert) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """(encoder weights without the word embeddings, head weights); freezes the word embeddings in place.
+
+    The word embeddings stay as pre-trained: languages without labelled text share them, and 60 % of the weights cost no time.
+    """
+    network.encoder.embeddings.word_embeddings.weight.requires_grad_(False)
+    encoder = [p for p in network.encoder.parameters() if p.requires_grad]
+    heads = [p for head in (network.sentiment, network.topic, network.tags) for p in head.parameters()]
+    return encoder, heads
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Where the network's weights lie."""
+    return next(network.parameters()).device

@@ -1,0 +1,57 @@
+"""Where everything is in Redis; `docs/redis-layout.md` describes it for people. Shared with `apply.lua`."""
+
+from __future__ import annotations
+
+from worker.opinion.cells import Bucket, Cell, Measures
+
+LAYOUT_VERSION = 1
+LAYOUT = "polyvox:layout"
+SHARDS = "polyvox:shards"
+
+GUARD_CHUNK = 4096
+COPY_SUBSETS = 1024
+"""A day's post ids lie in this many sets: sets of up to 512 integers take 8 bytes an entry, larger ones about 60."""
+
+_SEPARATOR = "\x1f"
+_LEVEL_CODES = {"minute": "m", "five_minutes": "f", "hour": "h", "day": "d"}
+
+
+def prefix(shard: str) -> str:
+    """What every key of a source partition begins with; the braces make Redis Cluster keep them together."""
+    return f"polyvox:{{{shard}}}"
+
+
+def bucket_suffix(bucket: Bucket) -> str:
+    """A bucket in a key: `m:1700000040`."""
+    return f"{_LEVEL_CODES[bucket.level]}:{bucket.start_s}"
+
+
+def strikes(event_id: str) -> str:
+    """The failures of one record alone."""
+    return f"polyvox:strikes:{event_id}"
+
+
+def position_field(topic: str, partition: int) -> str:
+    """A consumed partition in the hash of positions; topic names cannot hold a colon."""
+    return f"{topic}:{partition}"
+
+
+def parse_position_field(field: str) -> tuple[str, int]:
+    """The consumed topic and partition."""
+    topic, _, partition = field.rpartition(":")
+    return topic, int(partition)
+
+
+def cell_name(cell: Cell) -> str:
+    """A cell in the hash that numbers them."""
+    return _SEPARATOR.join(cell)
+
+
+def parse_cell_name(name: str) -> Cell:
+    """The cell of a name."""
+    return Cell(*name.split(_SEPARATOR))
+
+
+def parse_measures(value: str) -> Measures:
+    """The measures of one field."""
+    return Measures(*map(int, value.split(" ")))

@@ -1,0 +1,146 @@
+"""Every setting, frozen, from `POLYVOX_*` in the environment; the only reader of the environment.
+
+Secrets come from the environment or from files (`POLYVOX_KAFKA_PASSWORD`, or a file of that name in the directory
+`POLYVOX_SECRETS_DIR`), and are never printed.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from worker.errors import ConfigInvalid
+
+Role = Literal["enrich", "aggregate", "all"]
+REPOSITORY = Path(__file__).resolve().parent.parent
+DAY_S = 86_400
+
+
+class Settings(BaseSettings):
+    """The settings of one worker; see each field's description, or `docs/settings.md`."""
+
+    model_config = SettingsConfigDict(env_prefix="POLYVOX_", frozen=True, extra="ignore", env_ignore_empty=True)
+
+    role: Role = Field("all", description="the stage that this worker runs")
+    app_id: str = Field("polyvox", description="prefix of the consumer groups")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level that is logged")
+
+    kafka_brokers: str = Field("127.0.0.1:9092", description="host:port, comma-separated")
+    kafka_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="how brokers are reached"
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="used with the SASL protocols"
+    )
+    kafka_username: str | None = Field(None, description="SASL user")
+    kafka_password: SecretStr | None = Field(None, description="SASL password")
+    kafka_ca_file: Path | None = Field(None, description="PEM of the authority that signed the brokers' certificates")
+    kafka_cert_file: Path | None = Field(None, description="PEM of this client's certificate")
+    kafka_key_file: Path | None = Field(None, description="PEM of this client's key")
+    kafka_session_timeout_s: float = Field(45.0, gt=0, description="a silent worker loses its partitions after this")
+    kafka_rebalance_timeout_s: float = Field(60.0, gt=0, description="how long a rebalance waits for all workers")
+
+    input_topics: Annotated[dict[str, str], NoDecode] = Field(
+        default={"posts.social": "social", "posts.financial": "financial"},
+        description="topic=source class, comma-separated; append new topics at the end",
+    )
+    enriched_topic: str = Field("enriched", description="where analysed posts go")
+    dead_letters_topic: str = Field("dead-letters", description="where records go that cannot be analysed")
+    partitions: int = Field(4, ge=1, description="partitions of input topics that polyvox creates")
+    replication_factor: int = Field(1, ge=1, description="replicas of topics that polyvox creates")
+    start_at: Literal["earliest", "latest"] = Field("earliest", description="where a group without a position begins")
+    commit_interval_s: float = Field(0.5, gt=0, description="how often offsets are committed; bounds repeats")
+    max_record_bytes: int = Field(1_000_000, ge=10_000, description="largest record written; equals the broker's limit")
+
+    inference: Literal["auto", "triton", "embedded"] = Field(
+        "auto", description="auto: Triton; `analyze` falls back to the embedded engine when Triton is away"
+    )
+    models_dir: Path = Field(REPOSITORY / "triton_models", description="the model repository, for tokenizer and labels")
+    model_name: str = Field("analyzer", description="the model that takes token ids")
+    triton_url: str = Field("127.0.0.1:8001", description="gRPC address of Triton, host:port")
+    triton_tls: bool = Field(False, description="reach Triton through TLS")
+    triton_ca_file: Path | None = Field(None, description="PEM of the authority that signed Triton's certificate")
+    triton_timeout_s: float = Field(20.0, gt=0, description="deadline of one inference call")
+    abstain_below: float = Field(0.0, ge=0, le=1, description="sentiment under this confidence counts as abstained")
+
+    pool_posts: int = Field(512, ge=1, description="posts waiting for inference, at most")
+    pool_wait_ms: int = Field(20, ge=0, description="how long a batch that is not full waits for more posts")
+    batch_tokens: int = Field(640, ge=16, description="padded tokens in one batch, at most")
+    batch_posts: int = Field(16, ge=1, description="windows in one batch, at most")
+    batches_in_flight: int = Field(3, ge=1, description="batches at Triton at once")
+    max_windows: int = Field(32, ge=1, description="windows of one text, at most; longer is a dead letter")
+    strikes: int = Field(3, ge=1, description="failures of one record alone before it is a dead letter")
+    future_tolerance_s: float = Field(300, ge=0, description="published_at later than broker time by this is clamped")
+
+    redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="redis:// or rediss://")
+    redis_timeout_s: float = Field(5.0, gt=0, description="deadline of one call")
+    retention_minute_s: int = Field(2 * DAY_S, ge=3600, description="how long 1- and 5-minute cells are kept")
+    retention_hour_s: int = Field(35 * DAY_S, ge=DAY_S, description="how long hour cells are kept")
+    retention_day_s: int = Field(400 * DAY_S, ge=DAY_S, description="how long day cells are kept")
+    guard_retention_s: int = Field(
+        14 * DAY_S, ge=DAY_S, description="how long applied offsets are remembered; longer than the input topics' retention"
+    )
+    entity_forms_per_window: int = Field(2000, ge=1, description="surface forms counted per window and partition")
+    aggregate_batch: int = Field(512, ge=1, description="outcomes applied in one Redis call, at most")
+
+    health_host: str = Field("127.0.0.1", description="address of /health and /metrics")
+    health_port: int = Field(8088, ge=0, le=65535, description="port of /health and /metrics; 0 picks a free one")
+
+    @field_validator("input_topics", mode="before")
+    @classmethod
+    def _parse_topics(cls, value: object) -> object:
+        """Read `topic=class,topic=class`."""
+        if not isinstance(value, str):
+            return value
+        pairs = [part.strip().partition("=") for part in value.split(",") if part.strip()]
+        if not pairs or any(not topic or not source_class for topic, _, source_class in pairs):
+            raise ValueError("expected topic=class, comma-separated, such as posts.social=social")
+        return {topic: source_class for topic, _, source_class in pairs}
+
+    @model_validator(mode="after")
+    def _check(self) -> Settings:
+        """Refuse combinations that cannot work."""
+        if self.kafka_protocol.startswith("SASL") and not (self.kafka_username and self.kafka_password):
+            raise ValueError("the SASL protocols need POLYVOX_KAFKA_USERNAME and POLYVOX_KAFKA_PASSWORD")
+        outputs = {self.enriched_topic, self.dead_letters_topic}
+        if len(outputs) < 2 or outputs & set(self.input_topics):
+            raise ValueError("input, enriched and dead-letter topics must be different topics")
+        return self
+
+    @property
+    def bundle_dir(self) -> Path:
+        """The highest version directory of the model."""
+        versions = [path for path in (self.models_dir / self.model_name).glob("[0-9]*") if path.name.isdigit()]
+        if not versions:
+            raise ConfigInvalid(
+                f"no version of model '{self.model_name}' in {self.models_dir}: set POLYVOX_MODELS_DIR and POLYVOX_MODEL_NAME"
+            )
+        return max(versions, key=lambda path: int(path.name))
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the environment; `overrides` win.
+
+    Raises:
+        ConfigInvalid: a setting is missing, malformed or contradicts another; names each.
+    """
+    secrets_dir = os.environ.get("POLYVOX_SECRETS_DIR")
+    try:
+        return Settings(_secrets_dir=secrets_dir, **overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'POLYVOX_' + str(part['loc'][0]).upper() if part['loc'] else 'settings'}: {part['msg']}"
+            for part in error.errors(include_input=False, include_url=False)
+        )
+        raise ConfigInvalid(f"settings are unusable: {problems}") from None
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return load_settings()

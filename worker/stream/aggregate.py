@@ -1,0 +1,229 @@
+"""The aggregate stage: outcomes in, counters out, each with exactly-once effect.
+
+Positions are Redis' to keep: the counters and the next offset to read change in one script, so that a kill, a second
+read or a rolled-back Redis leaves what the first applied outcomes imply. Kafka's committed offsets only show the lag.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby
+
+import msgspec
+
+from worker.errors import BadRecord, PositionLost, StoreUnavailable
+from worker.events import ORIGIN_HEADER, decode_enriched, decode_origin, position_from_headers
+from worker.opinion.cells import Outcome
+from worker.opinion.store import Applied, Consumed, Store
+from worker.settings import Settings
+from worker.stream.records import Routes, SourceRecord, TopicPartition
+from worker.telemetry import APPLIED, OUTCOME_LATENCY, RETRIES, STAGE_SECONDS, Log, get_logger
+from worker.timing import Backoff, Clock
+
+
+@dataclass(frozen=True)
+class AggregateParts:
+    """What the stage is made of; all of it replaceable by the shipped fakes."""
+
+    routes: Routes
+    store: Store
+    clock: Clock
+
+
+class AggregateStage:
+    """Runs until closed; an exception in any part reaches `failed`, and the process must end then."""
+
+    def __init__(self, parts: AggregateParts, settings: Settings) -> None:
+        self._parts = parts
+        self._settings = settings
+        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="aggregate")
+        self._waiting: dict[TopicPartition, list[SourceRecord]] = {}
+        self._expected: dict[tuple[str, TopicPartition], int] = {}
+        self._admitted_some = asyncio.Event()
+        self._applied_some = asyncio.Condition()
+        self._task: asyncio.Task[None] | None = None
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.outage = False
+
+    async def start(self) -> None:
+        """Check Redis and start.
+
+        Raises:
+            StoreUnavailable, ConfigInvalid: as `Store.check`.
+        """
+        for warning in await self._parts.store.check():
+            get_logger().warning(Log.STORE_WARNING, warning=warning)
+        self._task = asyncio.create_task(self._apply_loop())
+        self._task.add_done_callback(self._on_task_end)
+
+    async def positions(self, assigned: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Where to read on in each assigned partition, as stored in Redis; absent where nothing is stored."""
+        shards = {tp: self._parts.routes.source_shard(tp.partition) for tp in assigned}
+        stored = await self._parts.store.positions(sorted({shard for shard in shards.values() if shard}))
+        found: dict[TopicPartition, int] = {}
+        for tp, shard in shards.items():
+            offset = stored.get(shard or "", {}).get(tuple(tp))
+            if shard is not None and offset is not None:
+                found[tp] = self._expected[shard, tp] = offset
+        return found
+
+    def admit(self, record: SourceRecord) -> None:
+        """Take the next record of its partition; never blocks. Call `room` before the next one."""
+        self._waiting.setdefault(record.tp, []).append(record)
+        self._admitted_some.set()
+
+    async def room(self) -> None:
+        """Return when fewer than two batches wait."""
+        limit = 2 * self._settings.aggregate_batch
+        if self.waiting >= limit:
+            async with self._applied_some:
+                await self._applied_some.wait_for(lambda: self.waiting < limit)
+
+    @property
+    def waiting(self) -> int:
+        """Outcomes read and not yet applied."""
+        return sum(map(len, self._waiting.values()))
+
+    def revoke(self, partitions: Iterable[TopicPartition]) -> None:
+        """Forget partitions that go to another worker."""
+        for tp in partitions:
+            self._waiting.pop(tp, None)
+            self._expected = {key: offset for key, offset in self._expected.items() if key[1] != tp}
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Wait until every outcome read is applied; False when `timeout_s` was not enough."""
+        async with self._applied_some:
+            try:
+                await asyncio.wait_for(self._applied_some.wait_for(lambda: self.waiting == 0), timeout_s)
+            except TimeoutError:
+                return False
+        return True
+
+    async def aclose(self) -> None:
+        """Stop at once; what is not applied is read again by the next worker."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        await self._parts.store.aclose()
+
+    def _on_task_end(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and not self.failed.done():
+            self.failed.set_exception(task.exception() or RuntimeError("the stage ended by itself"))
+
+    async def _apply_loop(self) -> None:
+        while True:
+            await self._admitted_some.wait()
+            self._admitted_some.clear()
+            await asyncio.gather(*(self._apply_partition(tp) for tp in list(self._waiting)))
+            async with self._applied_some:
+                self._applied_some.notify_all()
+
+    async def _apply_partition(self, tp: TopicPartition) -> None:
+        """Apply what waits of one partition: one Redis call for each source partition in it, then acknowledge."""
+        batch = self._waiting.get(tp, [])[: self._settings.aggregate_batch]
+        if not batch:
+            return
+        loop = asyncio.get_running_loop()
+        outcomes = await loop.run_in_executor(self._threads, _read_outcomes, batch)
+        read = zip(batch, outcomes, strict=True)
+        for shard, group in groupby(read, key=lambda pair: pair[1].position.shard if pair[1] else None):
+            pairs = list(group)
+            if shard is not None:
+                await self._apply(shard, tp, pairs[-1][0].offset + 1, [known for _, known in pairs if known])
+            for record, _ in pairs:
+                record.ack()
+        left = self._waiting.get(tp, [])
+        if left[: len(batch)] == batch:
+            del left[: len(batch)]
+        if left:
+            self._admitted_some.set()
+
+    async def _apply(self, shard: str, tp: TopicPartition, next_offset: int, outcomes: Sequence[Outcome]) -> None:
+        """Apply one batch, waiting as long as Redis is away or full; the guard makes a repeated call harmless."""
+        consumed = Consumed(tp.topic, tp.partition, self._expected.get((shard, tp)), next_offset)
+        backoff = Backoff()
+        while True:
+            try:
+                with STAGE_SECONDS.labels(stage="apply").time():
+                    applied = await self._parts.store.apply(shard, consumed, outcomes)
+                break
+            except StoreUnavailable as error:
+                if not self.outage:
+                    get_logger().warning(Log.STORE_OUTAGE, error=str(error))
+                self.outage = True
+                RETRIES.labels(target="redis").inc()
+                await asyncio.sleep(backoff.next_s())
+        self.outage = False
+        self._expected[shard, tp] = max(next_offset, self._expected.get((shard, tp), 0))
+        self._count(applied, outcomes)
+
+    def _count(self, applied: Applied, outcomes: Sequence[Outcome]) -> None:
+        APPLIED.labels(result="first").inc(applied.first)
+        APPLIED.labels(result="repeat").inc(applied.repeats)
+        now_ms = self._parts.clock.unix_ms()
+        latency = OUTCOME_LATENCY.labels(stage="aggregated")
+        for outcome in outcomes:
+            latency.observe(max(0, now_ms - outcome.broker_ms) / 1000)
+
+
+def _read_outcomes(batch: Sequence[SourceRecord]) -> list[Outcome | None]:
+    return [_read_outcome(record) for record in batch]
+
+
+def _read_outcome(record: SourceRecord) -> Outcome | None:
+    """The outcome in a record; None, logged, for a record that polyvox did not write."""
+    headers = dict(record.headers)
+    try:
+        position, broker_ms = position_from_headers(record.headers)
+        origin = decode_origin(headers[ORIGIN_HEADER]) if ORIGIN_HEADER in headers else None
+        if "pv-reason" in headers:
+            return Outcome(
+                position=position,
+                kind="dead_lettered",
+                broker_ms=broker_ms,
+                origin=origin,
+                reason=headers["pv-reason"].decode(),
+            )
+        if record.value is None:
+            return Outcome(position=position, kind="tombstone", broker_ms=broker_ms)
+        event = decode_enriched(record.value)
+        return Outcome(position=position, kind="analysed", broker_ms=broker_ms, origin=origin, event=event)
+    except (KeyError, ValueError, msgspec.DecodeError, BadRecord) as error:
+        get_logger().error(
+            Log.FOREIGN_RECORD,
+            topic=record.tp.topic,
+            partition=record.tp.partition,
+            offset=record.offset,
+            error=type(error).__name__,
+        )
+        return None
+
+
+def check_bounds(
+    positions: Mapping[TopicPartition, int],
+    first: Mapping[TopicPartition, int],
+    end: Mapping[TopicPartition, int],
+) -> None:
+    """Refuse stored positions that the log does not hold.
+
+    Args:
+        first, end: of each partition, the oldest offset and the one after the newest.
+
+    Raises:
+        PositionLost: reading on would skip outcomes, or the topic is not the one that was read before.
+    """
+    for tp, offset in positions.items():
+        if offset < first.get(tp, 0):
+            raise PositionLost(
+                f"{tp.topic}[{tp.partition}]: Redis has read up to {offset}, the log begins at {first[tp]}: "
+                f"{first[tp] - offset} outcomes expired unread; lengthen the topic's retention and rebuild"
+            )
+        if offset > end.get(tp, offset):
+            raise PositionLost(
+                f"{tp.topic}[{tp.partition}]: Redis has read up to {offset}, the log ends at {end[tp]}: the topic was "
+                "recreated or cut off; point POLYVOX_REDIS_URL at an empty database to count anew"
+            )

@@ -1,0 +1,152 @@
+"""The Faust application: assignment, the group protocol, agents. What is promised is kept in the stages.
+
+An agent's body only hands records over and leaves them unacknowledged (`stream.noack().events()`: `take()` and plain
+iteration acknowledge what failed). No exception leaves a body: an unexpected one ends the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import faust
+from aiohttp import web
+
+from worker.settings import Settings
+from worker.stream.driver import seeking_transport
+from worker.stream.health import serve
+from worker.stream.kafka import ssl_context
+from worker.stream.records import SourceRecord, TopicPartition
+from worker.stream.stages import Stages, end_process
+from worker.telemetry import LAG, Log, configure_logging, get_logger
+
+LAG_INTERVAL_S = 2.0
+
+
+class PolyvoxApp(faust.App):  # type: ignore[misc]  # Faust ships no types
+    """A Faust app that opens its stages before it joins the group, and closes them after it left."""
+
+    stages: Stages
+    worker_settings: Settings
+    _health: web.AppRunner | None = None
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        settings = self.worker_settings
+        try:
+            self._health, port = await serve(settings.health_host, settings.health_port, self.stages.readiness)
+            get_logger().info(Log.WORKER_STARTED, role=settings.role, health=f"{settings.health_host}:{port}")
+            await self.stages.open()
+        except Exception as error:
+            end_process(error)
+
+    async def on_shutdown(self) -> None:
+        await self.stages.aclose()
+        if self._health is not None:
+            await self._health.cleanup()
+        get_logger().info(Log.WORKER_STOPPED)
+        await super().on_shutdown()
+
+
+def create_app(settings: Settings) -> PolyvoxApp:
+    """An application with the agents of the settings' role."""
+    configure_logging(settings.log_level)
+    stages = Stages(settings)
+    app = PolyvoxApp(
+        f"{settings.app_id}.{settings.role}",
+        broker=[f"kafka://{broker.strip()}" for broker in settings.kafka_brokers.split(",")],
+        broker_credentials=_credentials(settings),
+        broker_commit_interval=settings.commit_interval_s,
+        broker_session_timeout=settings.kafka_session_timeout_s,
+        broker_heartbeat_interval=min(3.0, settings.kafka_session_timeout_s / 3),
+        broker_rebalance_timeout=settings.kafka_rebalance_timeout_s,
+        consumer_auto_offset_reset=settings.start_at,
+        consumer_max_fetch_size=4 * 1_048_576,
+        consumer_metadata_max_age_ms=30_000,
+        store="memory://",
+        web_enabled=False,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        worker_redirect_stdouts=False,
+    )
+    app.stages, app.worker_settings = stages, settings
+    outputs = frozenset({settings.enriched_topic, settings.dead_letters_topic})
+    app.transport = seeking_transport(outputs, stages.positions)(app.conf.broker_consumer, app)
+    if settings.role in ("enrich", "all"):
+        _add_agent(app, "enrich", list(settings.input_topics))
+    if settings.role in ("aggregate", "all"):
+        _add_agent(app, "aggregate", sorted(outputs))
+    _connect_signals(app, stages)
+    return app
+
+
+def _add_agent(app: PolyvoxApp, name: str, topics: list[str]) -> None:
+    """An agent that hands every record of `topics` to the stage of its name."""
+
+    async def agent(stream: faust.StreamT[bytes]) -> None:
+        try:
+            stage = app.stages.stage(name)
+            async for event in stream.noack().events():
+                stage.admit(source_record(event))
+                await stage.room()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            end_process(error)
+
+    channel = app.topic(*topics, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+    app.agent(channel, name=name)(agent)
+
+
+def source_record(event: Any) -> SourceRecord:
+    """The record of a Faust event; a broker without timestamps gives -1, which counts as the epoch."""
+    message = event.message
+    headers = message.headers.items() if isinstance(message.headers, Mapping) else message.headers or ()
+    return SourceRecord(
+        tp=TopicPartition(message.topic, message.partition),
+        offset=message.offset,
+        broker_ms=max(0, round((message.timestamp or 0) * 1000)),
+        key=message.key,
+        value=message.value,
+        headers=tuple(headers),
+        ack=event.ack,
+    )
+
+
+def _connect_signals(app: PolyvoxApp, stages: Stages) -> None:
+    @app.on_partitions_revoked.connect(weak=False)
+    async def _on_revoked(_app: PolyvoxApp, revoked: set[Any], **_: object) -> None:
+        await stages.settle_shortly()
+        await app.consumer.commit()
+        stages.forget()
+        get_logger().info(Log.PARTITIONS_REVOKED, partitions=len(revoked))
+
+    @app.on_partitions_assigned.connect(weak=False)
+    async def _on_assigned(_app: PolyvoxApp, assigned: set[Any], **_: object) -> None:
+        stages.assigned = {TopicPartition(*tp) for tp in assigned}
+        get_logger().info(Log.PARTITIONS_ASSIGNED, partitions=len(assigned))
+
+    @app.on_before_shutdown.connect(weak=False)
+    async def _on_shutdown(_app: PolyvoxApp, **_: object) -> None:
+        await stages.drain()
+
+    @app.timer(LAG_INTERVAL_S)
+    async def _measure_lag() -> None:
+        for tp in stages.assigned:
+            end, read = app.consumer.highwater(tp), app.consumer._committed_offset.get(tp)
+            if end is not None and read is not None:
+                LAG.labels(topic=tp.topic, partition=str(tp.partition)).set(max(0, end - read))
+
+
+def _credentials(settings: Settings) -> Any:
+    """Faust's form of the TLS and SASL settings; None for plain text."""
+    context = ssl_context(settings)
+    if settings.kafka_protocol.startswith("SASL") and settings.kafka_password:
+        return faust.SASLCredentials(
+            username=settings.kafka_username,
+            password=settings.kafka_password.get_secret_value(),
+            mechanism=settings.kafka_sasl_mechanism,
+            ssl_context=context,
+        )
+    return faust.SSLCredentials(context=context) if context is not None else None

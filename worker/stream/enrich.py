@@ -1,0 +1,292 @@
+"""The enrich stage: posts in, outcomes out, while the model is never left waiting.
+
+    admit -> prepare (thread) -> pool -> infer (N in flight) -> decode (thread) -> ledger -> publish -> ack
+
+Stages overlap: the next batch is prepared and the last one published while the model works on the current one. Every
+await is per batch and stage. The records read and without an outcome are bounded, so a slow model stops the reading.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+from worker.analysis.batching import Pool, TokenBudget, collate
+from worker.analysis.bundle import Bundle
+from worker.analysis.decode import decode, split_rows
+from worker.analysis.inference import Inference, Logits
+from worker.analysis.prepare import Prepared, Preparer, Window
+from worker.errors import BadRecord
+from worker.settings import Settings
+from worker.stream.commit import Ledger, Slot, settle
+from worker.stream.outcomes import Draft, Outcomes
+from worker.stream.records import OutputRecord, Routes, SourceRecord, TopicPartition
+from worker.stream.recovery import Recovery
+from worker.telemetry import BATCH_POSTS, STAGE_SECONDS, TOKENS, WAITING
+from worker.timing import Clock
+
+PREPARE_CHUNK = 128
+CANARY_TEXT = "The company reported record profits in London."
+
+
+class Publisher(Protocol):
+    """Where outcomes go."""
+
+    async def publish(self, partition: int, records: Sequence[OutputRecord]) -> None:
+        """Return when the brokers have every record, in order; raise when one may be missing."""
+        ...
+
+
+@dataclass(slots=True)
+class Work:
+    """One record on its way through the stages."""
+
+    draft: Draft
+    ledger: Ledger[OutputRecord]
+    slot: Slot[OutputRecord]
+    prepared: Prepared | None = None
+    answers: list[Logits | None] = field(default_factory=list)
+    left: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One window of one record, waiting in the pool."""
+
+    work: Work
+    index: int
+    window: Window
+    since_s: float
+
+    @property
+    def length(self) -> int:
+        return self.window.length
+
+    @property
+    def event_id(self) -> str:
+        return self.work.draft.origin.event_id
+
+
+@dataclass(frozen=True)
+class EnrichParts:
+    """What the stage is made of; all of it replaceable by the shipped fakes."""
+
+    routes: Routes
+    bundle: Bundle
+    preparer: Preparer
+    inference: Inference
+    publisher: Publisher
+    strike: Callable[[str], Awaitable[int]]
+    clock: Clock
+
+
+class EnrichStage:
+    """Runs until `drain`; an exception in any part reaches `failed`, and the process must end then."""
+
+    def __init__(self, parts: EnrichParts, settings: Settings) -> None:
+        self._parts = parts
+        self._settings = settings
+        self._outcomes = Outcomes(parts.routes, parts.bundle.model, settings.future_tolerance_s)
+        self._budget = TokenBudget(settings.batch_tokens, settings.batch_posts)
+        self._recovery = Recovery(self._infer, self._canary, parts.strike, settings.strikes, self._set_outage)
+        self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="enrich")
+        self._ledgers: dict[TopicPartition, Ledger[OutputRecord]] = {}
+        self._intake: list[Work] = []
+        self._pool: Pool[Unit] = Pool()
+        self._prepared_some, self._finished_some, self._admitted_some = (asyncio.Event() for _ in range(3))
+        self._settled = asyncio.Condition()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.outage = False
+
+    async def start(self) -> None:
+        """Check the model and start the stages.
+
+        Raises:
+            InferenceUnavailable, ModelInvalid: as `Inference.check`.
+        """
+        await self._parts.inference.check()
+        await self._canary()
+        loops: list[Coroutine[Any, Any, None]] = [self._prepare_loop(), self._publish_loop()]
+        loops += [self._infer_loop() for _ in range(self._settings.batches_in_flight)]
+        self._tasks = [asyncio.create_task(loop) for loop in loops]
+        for task in self._tasks:
+            task.add_done_callback(self._on_task_end)
+
+    def admit(self, record: SourceRecord) -> None:
+        """Take the next record of its partition; never blocks. Call `room` before the next one."""
+        ledger = self._ledgers.setdefault(record.tp, Ledger())
+        draft = self._outcomes.draft(record, self._parts.clock.unix_ms())
+        self._intake.append(Work(draft, ledger, ledger.admit(record.offset, record.ack)))
+        self._admitted_some.set()
+
+    async def room(self) -> None:
+        """Return at once while fewer than `pool_posts` records wait; otherwise when that is so again."""
+        if self.waiting >= self._settings.pool_posts:
+            async with self._settled:
+                await self._settled.wait_for(lambda: self.waiting < self._settings.pool_posts)
+
+    @property
+    def waiting(self) -> int:
+        """Records read and without an outcome in Kafka."""
+        return sum(map(len, self._ledgers.values()))
+
+    def revoke(self, partitions: Iterable[TopicPartition]) -> None:
+        """Forget partitions that go to another worker; their records are read again there."""
+        for tp in partitions:
+            ledger = self._ledgers.pop(tp, None)
+            if ledger is not None:
+                ledger.revoked = True
+        self._intake = [work for work in self._intake if not work.ledger.revoked]
+        self._pool.discard(lambda unit: unit.work.ledger.revoked)
+        self._finished_some.set()
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Wait until every record read has its outcome in Kafka; False when `timeout_s` was not enough."""
+        async with self._settled:
+            try:
+                await asyncio.wait_for(self._settled.wait_for(lambda: self.waiting == 0), timeout_s)
+            except TimeoutError:
+                return False
+        return True
+
+    async def aclose(self) -> None:
+        """Stop at once; what has no outcome is read again by the next worker."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        await self._parts.inference.aclose()
+
+    def _on_task_end(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and not self.failed.done():
+            self.failed.set_exception(task.exception() or RuntimeError("a stage ended by itself"))
+
+    def _set_outage(self, outage: bool) -> None:
+        self.outage = outage
+
+    async def _in_thread(self, stage: str, function: Callable[..., Any], *arguments: object) -> Any:
+        with STAGE_SECONDS.labels(stage=stage).time():
+            return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+    # prepare -------------------------------------------------------------------------------------------------------
+
+    async def _prepare_loop(self) -> None:
+        while True:
+            await self._admitted_some.wait()
+            chunk, self._intake = self._intake[:PREPARE_CHUNK], self._intake[PREPARE_CHUNK:]
+            if not self._intake:
+                self._admitted_some.clear()
+            await self._in_thread("prepare", self._prepare, chunk)
+            now_s = self._parts.clock.monotonic_s()
+            for work in chunk:
+                if work.slot.outcome is None and work.prepared is not None and not work.ledger.revoked:
+                    for index, window in enumerate(work.prepared.windows):
+                        self._pool.add(Unit(work, index, window, now_s))
+            self._prepared_some.set()
+            self._finished_some.set()
+
+    def _prepare(self, chunk: Sequence[Work]) -> None:
+        """Decode and tokenize; sets `prepared` or, for a tombstone or a bad record, the outcome."""
+        posts = [work for work in chunk if self._outcomes.decode(work.draft, work.slot)]
+        texts = [(work.draft.text, work.draft.hint) for work in posts]
+        for work, prepared in zip(posts, self._parts.preparer.prepare_many(texts), strict=True):
+            if isinstance(prepared, BadRecord):
+                work.slot.outcome = self._outcomes.dead(work.draft, prepared)
+            else:
+                work.prepared = prepared
+                work.left = len(prepared.windows)
+                work.answers = [None] * work.left
+
+    # infer and decode ----------------------------------------------------------------------------------------------
+
+    async def _infer_loop(self) -> None:
+        while True:
+            units = await self._next_batch()
+            with STAGE_SECONDS.labels(stage="infer").time():
+                answers = await self._recovery.answers(units)
+            complete = _collect(units, answers)
+            await self._in_thread("decode", self._decode, complete)
+            self._finished_some.set()
+
+    async def _next_batch(self) -> list[Unit]:
+        """The next batch; one that is not full waits `pool_wait_ms` for company."""
+        while True:
+            oldest = self._pool.oldest
+            if oldest is None:
+                self._prepared_some.clear()
+                await self._prepared_some.wait()
+                continue
+            waited_s = self._parts.clock.monotonic_s() - oldest.since_s
+            left_s = self._settings.pool_wait_ms / 1000 - waited_s
+            if left_s <= 0 or len(self._pool) >= self._settings.batch_posts:
+                return self._pool.take(self._budget)
+            await asyncio.sleep(left_s)
+
+    async def _infer(self, units: Sequence[Unit]) -> list[Logits]:
+        batch = collate([unit.window for unit in units], self._parts.bundle.pad_id)
+        real = sum(unit.length for unit in units)
+        TOKENS.labels(kind="real").inc(real)
+        TOKENS.labels(kind="padded").inc(batch.input_ids.size - real)
+        BATCH_POSTS.observe(len(units))
+        return split_rows(await self._parts.inference.infer(batch))
+
+    async def _canary(self) -> None:
+        windows = self._parts.preparer.prepare(CANARY_TEXT).windows
+        await self._parts.inference.infer(collate(windows, self._parts.bundle.pad_id))
+
+    def _decode(self, complete: Sequence[tuple[Work, BadRecord | None]]) -> None:
+        for work, bad in complete:
+            if bad is not None:
+                work.slot.outcome = self._outcomes.dead(work.draft, bad)
+                continue
+            answers = [answer for answer in work.answers if answer is not None]
+            if work.prepared is None or len(answers) != len(work.answers):
+                raise RuntimeError("a window without an answer")  # never publish a label made of a part
+            analysis = decode(work.prepared, answers, self._parts.bundle, self._settings.abstain_below)
+            work.slot.outcome = self._outcomes.enriched(work.draft, analysis, self._parts.clock.unix_ms())
+
+    # publish -------------------------------------------------------------------------------------------------------
+
+    async def _publish_loop(self) -> None:
+        while True:
+            await self._finished_some.wait()
+            self._finished_some.clear()
+            await asyncio.gather(*(self._settle(tp, ledger) for tp, ledger in list(self._ledgers.items())))
+            WAITING.set(self.waiting)
+            async with self._settled:
+                self._settled.notify_all()
+
+    async def _settle(self, tp: TopicPartition, ledger: Ledger[OutputRecord]) -> None:
+        if ledger.finished():
+            with STAGE_SECONDS.labels(stage="publish").time():
+                await settle(ledger, partial(self._publish, self._parts.routes.output_partition(tp)))
+
+    async def _publish(self, partition: int, records: Sequence[OutputRecord]) -> None:
+        await self._parts.publisher.publish(partition, records)
+        self._outcomes.count(records, self._parts.clock.unix_ms())
+
+
+def _collect(
+    units: Sequence[Unit], answers: Sequence[Logits | BadRecord]
+) -> list[tuple[Work, BadRecord | None]]:
+    """Lay answers on their records; those that now have all of them, or one that is bad."""
+    complete: list[tuple[Work, BadRecord | None]] = []
+    for unit, answer in zip(units, answers, strict=True):
+        work = unit.work
+        if work.left <= 0:
+            continue  # another window of this record was bad before
+        if isinstance(answer, BadRecord):
+            work.left = 0
+            complete.append((work, answer))
+            continue
+        work.answers[unit.index] = answer
+        work.left -= 1
+        if work.left == 0:
+            complete.append((work, None))
+    return complete
+

@@ -1,0 +1,27 @@
+"""The worker as `polyvox run` starts it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import faust
+import uvloop
+
+from worker.settings import Settings
+from worker.stream.build import create_app
+
+
+def run(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT; the exit code, 0 after a clean stop.
+
+    An unexpected failure ends the process with `stages.EXIT_FAILED` from within.
+    """
+    uvloop.install()
+    asyncio.set_event_loop(uvloop.new_event_loop())
+    app = create_app(settings)
+    worker = faust.Worker(app, loglevel=None, override_logging=False, quiet=True)
+    try:
+        worker.execute_from_commandline()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0

@@ -1,0 +1,169 @@
+"""The stages of one process, from connecting to closing, and what ends the process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import NoReturn, Protocol, TypeVar
+
+from worker.analysis.bundle import Bundle
+from worker.analysis.choice import make_inference
+from worker.analysis.prepare import Preparer
+from worker.errors import PolyvoxError, Transient
+from worker.feeds.topics import ensure_topics, topic_ids
+from worker.opinion.redis_store import RedisStore
+from worker.settings import Settings
+from worker.stream.aggregate import AggregateParts, AggregateStage
+from worker.stream.enrich import EnrichParts, EnrichStage
+from worker.stream.kafka import KafkaPublisher
+from worker.stream.records import Routes, SourceRecord, TopicPartition
+from worker.telemetry import Log, get_logger
+from worker.text.language import Identifier
+from worker.timing import Backoff, SystemClock
+
+Result = TypeVar("Result")
+
+EXIT_FAILED = 70
+"""EX_SOFTWARE of sysexits.h: the supervisor starts the worker again."""
+
+STOP_DRAIN_S = 10.0
+REVOKE_DRAIN_S = 2.0
+
+
+class Stage(Protocol):
+    """What Faust's agents hand records to."""
+
+    outage: bool
+    failed: asyncio.Future[None]
+
+    def admit(self, record: SourceRecord) -> None: ...
+    async def room(self) -> None: ...
+    def revoke(self, partitions: Iterable[TopicPartition]) -> None: ...
+    async def drain(self, timeout_s: float) -> bool: ...
+    async def start(self) -> None: ...
+    async def aclose(self) -> None: ...
+
+
+class Stages:
+    """The stages that the settings' role names, by name: `enrich`, `aggregate`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._by_name: dict[str, Stage] = {}
+        self._aggregate: AggregateStage | None = None
+        self._closers: list[Callable[[], Awaitable[None]]] = []
+        self._waits_for = "the start"
+        self.assigned: set[TopicPartition] = set()
+
+    async def open(self) -> None:
+        """Connect and start; waits, retrying, for servers that are away.
+
+        Raises:
+            ConfigInvalid, ModelInvalid: waiting does not help.
+        """
+        settings, clock = self._settings, SystemClock()
+        created = await _patiently("Kafka", lambda: asyncio.to_thread(ensure_topics, settings))
+        if created:
+            get_logger().info(Log.TOPICS_CREATED, topics=created)
+        routes = Routes(
+            settings.input_topics,
+            await _patiently("Kafka", lambda: asyncio.to_thread(topic_ids, settings)),
+            settings.enriched_topic,
+            settings.dead_letters_topic,
+            settings.max_record_bytes,
+        )
+        store = RedisStore.from_settings(settings)
+        if settings.role in ("enrich", "all"):
+            await self._open_enrich(routes, store.strike)
+        if settings.role in ("aggregate", "all"):
+            self._aggregate = AggregateStage(AggregateParts(routes, store, clock), settings)
+            self._by_name["aggregate"] = self._aggregate
+        for name, stage in self._by_name.items():
+            self._waits_for = f"{name}: its server does not answer"
+            await _patiently(name, stage.start)
+            stage.failed.add_done_callback(_end_process)
+        self._waits_for = "partitions"
+        self._closers.append(store.aclose)
+
+    async def _open_enrich(self, routes: Routes, strike: Callable[[str], Awaitable[int]]) -> None:
+        settings = self._settings
+        bundle = await asyncio.to_thread(Bundle.load, settings.bundle_dir)
+        publisher = await _patiently("Kafka", lambda: KafkaPublisher.connect(settings))
+        self._closers.append(publisher.aclose)
+        parts = EnrichParts(
+            routes=routes,
+            bundle=bundle,
+            preparer=Preparer(bundle, Identifier(), settings.max_windows),
+            inference=make_inference(settings, bundle),
+            publisher=publisher,
+            strike=strike,
+            clock=SystemClock(),
+        )
+        self._by_name["enrich"] = EnrichStage(parts, settings)
+
+    async def positions(self, assigned: list[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Where the aggregate stage reads on; see `AggregateStage.positions`."""
+        stage = self._aggregate
+        return await _patiently("Redis", lambda: stage.positions(assigned)) if stage and assigned else {}
+
+    def stage(self, name: str) -> Stage:
+        """A stage that `open` started."""
+        return self._by_name[name]
+
+    def readiness(self) -> str | None:
+        """None when records flow; otherwise what is missing."""
+        if not self._by_name or not self.assigned:
+            return f"waiting for {self._waits_for}"
+        away = [name for name, stage in self._by_name.items() if stage.outage]
+        return f"{', '.join(away)}: a server does not answer" if away else None
+
+    async def settle_shortly(self) -> None:
+        """Before a rebalance: settle what can be settled in a moment, so that little is read twice."""
+        for stage in self._by_name.values():
+            if not stage.outage:
+                await stage.drain(REVOKE_DRAIN_S)
+
+    def forget(self) -> None:
+        """Drop what is not settled: other workers read it again."""
+        for stage in self._by_name.values():
+            stage.revoke(self.assigned)
+        self.assigned = set()
+
+    async def drain(self) -> None:
+        """Before a stop: settle everything that was read, unless a server is away."""
+        for stage in self._by_name.values():
+            if not stage.outage:
+                await stage.drain(STOP_DRAIN_S)
+
+    async def aclose(self) -> None:
+        """Stop the stages and disconnect."""
+        for close in [*(stage.aclose for stage in self._by_name.values()), *self._closers]:
+            await close()
+        self._by_name, self._closers = {}, []
+
+
+async def _patiently(target: str, call: Callable[[], Awaitable[Result]]) -> Result:
+    """Call until it does not fail transiently."""
+    backoff = Backoff(base_s=0.2)
+    while True:
+        try:
+            return await call()
+        except Transient as error:
+            if backoff.attempts == 0:
+                get_logger().warning(Log.WAITING_FOR_SERVER, target=target, error=str(error))
+            await asyncio.sleep(backoff.next_s())
+
+
+def _end_process(failed: asyncio.Future[None]) -> None:
+    if not failed.cancelled() and (error := failed.exception()) is not None:
+        end_process(error)
+
+
+def end_process(error: BaseException) -> NoReturn:
+    """End at once and non-zero, committing nothing more: Faust would go on beside an orphaned reader."""
+    known = isinstance(error, PolyvoxError)
+    get_logger().error(Log.WORKER_FAILED, error=str(error), kind=type(error).__name__, exc_info=None if known else error)
+    sys.stderr.flush()
+    os._exit(EXIT_FAILED)
