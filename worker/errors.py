@@ -81,4 +81,4 @@ class ConfigInvalid(Permanent):
 
 
 class PlatformUnsupported(Permanent):
-    """This machine lacks something the local stack needs."""
+    """The machine lacks something the local stack needs."""

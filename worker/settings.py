@@ -83,7 +83,9 @@ class Settings(BaseSettings):
     retention_hour_s: int = Field(35 * DAY_S, ge=DAY_S, description="how long hour cells are kept")
     retention_day_s: int = Field(400 * DAY_S, ge=DAY_S, description="how long day cells are kept")
     guard_retention_s: int = Field(
-        14 * DAY_S, ge=DAY_S, description="how long applied offsets are remembered; longer than the input topics' retention"
+        14 * DAY_S,
+        ge=DAY_S,
+        description="how long applied offsets are remembered; longer than the input topics' retention",
     )
     entity_forms_per_window: int = Field(2000, ge=1, description="surface forms counted per window and partition")
     aggregate_batch: int = Field(512, ge=1, description="outcomes applied in one Redis call, at most")
@@ -118,7 +120,8 @@ class Settings(BaseSettings):
         versions = [path for path in (self.models_dir / self.model_name).glob("[0-9]*") if path.name.isdigit()]
         if not versions:
             raise ConfigInvalid(
-                f"no version of model '{self.model_name}' in {self.models_dir}: set POLYVOX_MODELS_DIR and POLYVOX_MODEL_NAME"
+                f"no version of model '{self.model_name}' in {self.models_dir}: "
+                "set POLYVOX_MODELS_DIR and POLYVOX_MODEL_NAME"
             )
         return max(versions, key=lambda path: int(path.name))
 
@@ -131,7 +134,7 @@ def load_settings(**overrides: object) -> Settings:
     """
     secrets_dir = os.environ.get("POLYVOX_SECRETS_DIR")
     try:
-        return Settings(_secrets_dir=secrets_dir, **overrides)  # type: ignore[arg-type]
+        return Settings(_secrets_dir=secrets_dir, **overrides)  # type: ignore[call-arg,arg-type]  # pydantic's
     except ValidationError as error:
         problems = "; ".join(
             f"{'POLYVOX_' + str(part['loc'][0]).upper() if part['loc'] else 'settings'}: {part['msg']}"

@@ -94,9 +94,7 @@ BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 RECORDS = Counter(
     "polyvox_records_total", "Input records with an outcome.", ["outcome"], registry=REGISTRY
 )  # outcome: analysed, dead_lettered, tombstone
-DEAD_LETTERS = Counter(
-    "polyvox_dead_letters_total", "Dead letters published.", ["stage", "reason"], registry=REGISTRY
-)
+DEAD_LETTERS = Counter("polyvox_dead_letters_total", "Dead letters published.", ["stage", "reason"], registry=REGISTRY)
 APPLIED = Counter("polyvox_applied_total", "Outcomes given to Redis.", ["result"], registry=REGISTRY)  # first, repeat
 TOKENS = Counter("polyvox_tokens_total", "Tokens sent to inference.", ["kind"], registry=REGISTRY)  # real, padded
 BATCH_POSTS = Histogram("polyvox_batch_windows", "Windows in one batch.", buckets=BATCH_BUCKETS, registry=REGISTRY)

@@ -11,7 +11,7 @@ from kafka import errors as kafka_errors
 
 from worker.errors import BrokerUnavailable, ConfigInvalid, PolyvoxError
 from worker.feeds.connect import client_options, translate
-from worker.feeds.lag import PartitionLag, group_topics
+from worker.feeds.lag import PartitionLag
 from worker.feeds.produce import rate
 from worker.settings import Settings, load_settings
 from worker.timing import ManualClock
@@ -102,11 +102,3 @@ def test_a_rate_is_reached() -> None:
 def test_lag_counts_what_can_still_be_read(committed: int | None, begin: int, end: int, records: int) -> None:
     """Records that retention removed are no lag; a group without a position is behind by the whole log."""
     assert PartitionLag("g", "t", 0, committed, begin, end).records == records
-
-
-def test_groups_carry_the_app_id() -> None:
-    """Each stage has its own group, named after the application."""
-    assert group_topics(Settings(app_id="a", input_topics={"x": "social"})) == {
-        "a.enrich": ["x"],
-        "a.aggregate": ["enriched", "dead-letters"],
-    }

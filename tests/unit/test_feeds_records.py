@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 
 from worker.errors import ConfigInvalid
 from worker.events import decode_post
-from worker.feeds import records
-from worker.feeds.records import BadRow, PostRow, Row, open_feed
+from worker.feeds.records import LINE_LIMIT_BYTES, BadRow, PostRow, Row, open_feed
 
 POST: dict[str, Any] = {"id": "1", "source": "x", "published_at": "2025-01-02T03:04:05Z", "text": "hello"}
 
@@ -128,10 +127,7 @@ def test_parquet_reads_types_and_missing_values(tmp_path: Path) -> None:
     assert second == BadRow(2, "missing_field", "Object missing required field `source`")
     naive = table.set_column(2, "published_at", pyarrow.array([when, when], pyarrow.timestamp("us")))
     parquet.write_table(naive, tmp_path / "naive.parquet")
-    assert [row.reason for row in read(tmp_path / "naive.parquet") if isinstance(row, BadRow)] == [
-        "invalid_field",
-        "missing_field",
-    ]
+    assert [row.reason for row in read(tmp_path / "naive.parquet") if isinstance(row, BadRow)] == ["invalid_field"] * 2
 
 
 def test_raw_lines_are_sent_as_they_are(tmp_path: Path) -> None:
@@ -148,11 +144,10 @@ def test_raw_lines_are_sent_as_they_are(tmp_path: Path) -> None:
     ]
 
 
-def test_a_line_too_long_for_any_broker_is_not_read_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_too_long_for_any_broker_is_not_read_into_memory(tmp_path: Path) -> None:
     """A line above the limit is a bad row, and the next line is read as usual."""
-    monkeypatch.setattr(records, "LINE_LIMIT_BYTES", 200)
     path = tmp_path / "posts.jsonl"
-    path.write_bytes(b"x" * 700 + b"\n" + json.dumps(POST).encode() + b"\n")
+    path.write_bytes(b"x" * (2 * LINE_LIMIT_BYTES + 100) + b"\n" + json.dumps(POST).encode() + b"\n")
     first, second = read(path)
     assert isinstance(first, BadRow) and (first.line, first.reason) == (1, "line_too_long")
     assert isinstance(second, PostRow) and second.line == 2

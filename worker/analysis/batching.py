@@ -48,6 +48,7 @@ def plan(lengths: Sequence[tuple[int, int]], at: int, budget: TokenBudget) -> tu
     Args:
         lengths: (tokens, arrival number) of all that wait, ascending.
         at: the index of the one that has waited longest.
+        budget: the largest batch.
     """
     start, end, longest = at, at + 1, lengths[at][0]
     while end - start < budget.posts:

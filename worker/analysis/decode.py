@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from worker.analysis.bundle import Bundle
 from worker.analysis.inference import Logits
 from worker.analysis.prepare import Prepared
-from worker.analysis.spans import decode_spans
+from worker.analysis.spans import decode_spans, trim
 from worker.events import Analysis, Entity, Label, Probabilities, Sentiment, Topic
 
 LABELS: tuple[Label, ...] = get_args(Label)
@@ -30,7 +30,9 @@ def decode(prepared: Prepared, windows: Sequence[Logits], bundle: Bundle, abstai
     """Make the analysis of one text.
 
     Args:
+        prepared: the text and its windows.
         windows: the answer to each of `prepared.windows`, in order: B=1 each; T may exceed the window (padding).
+        bundle: the model that answered.
         abstain_below: a sentiment of lower confidence is marked as abstained; so is that of an empty text.
     """
     weights = np.array([window.length for window in prepared.windows], np.float64)
@@ -38,10 +40,10 @@ def decode(prepared: Prepared, windows: Sequence[Logits], bundle: Bundle, abstai
     topic = _softmax(_mean([each.topic for each in windows], weights))
     return Analysis(
         language=prepared.language,
-        language_confidence=prepared.language_confidence,
+        language_confidence=round(prepared.language_confidence, 4),
         sentiment=_sentiment(sentiment, abstain_below, "empty_text" in prepared.flags),
         topic=_topic(topic, bundle),
-        entities=_entities(prepared, _tag_log_probabilities(prepared, windows, len(bundle.prefix_ids))),
+        entities=_entities(prepared, _tag_log_probabilities(prepared, windows, bundle)),
         model=bundle.model,
         flags=list(prepared.flags),
     )
@@ -53,15 +55,14 @@ def _mean(rows: list[NDArray[np.float32]], weights: Floats) -> Floats:
     The sentiment and topic heads are linear over the mean of the token vectors, so this is what the model would say
     of the mean over all tokens of the text; a mean of probabilities would let one confident window outvote the rest.
     """
-    if len(rows) == 1:
-        return rows[0][0].astype(np.float64)
     mean: Floats = np.average(np.concatenate(rows).astype(np.float64), axis=0, weights=weights)
     return mean
 
 
 def _softmax(logits: Floats) -> Floats:
     exponentials: Floats = np.exp(logits - logits.max())
-    return exponentials / exponentials.sum()
+    shares: Floats = exponentials / exponentials.sum()
+    return shares
 
 
 def _sentiment(probabilities: Floats, abstain_below: float, empty: bool) -> Sentiment:
@@ -71,7 +72,7 @@ def _sentiment(probabilities: Floats, abstain_below: float, empty: bool) -> Sent
         label=LABELS[at],
         confidence=shares[at],
         probabilities=Probabilities(*shares),
-        abstained=empty or probabilities[at] < abstain_below,
+        abstained=empty or shares[at] < abstain_below,
     )
 
 
@@ -86,17 +87,34 @@ def _topic(probabilities: Floats, bundle: Bundle) -> Topic:
     )
 
 
-def _tag_log_probabilities(prepared: Prepared, windows: Sequence[Logits], prefix: int) -> Floats:
+def _entities(prepared: Prepared, log_probabilities: Floats) -> list[Entity]:
+    """The mentions as spans of the original text, trimmed, in order and apart from each other."""
+    text = prepared.normalised.text
+    entities: list[Entity] = []
+    for span in decode_spans(text, prepared.starts, prepared.ends, log_probabilities):
+        start, end = trim(prepared.text, *prepared.normalised.to_original(span.start, span.end))
+        # Two spans inside one replaced stretch, such as a masked link, map to the same place.
+        if start < end and (not entities or entities[-1].end <= start):
+            found = prepared.text[start:end]
+            entities.append(
+                Entity(type=span.type, text=found, start=start, end=end, confidence=round(span.confidence, 4))
+            )
+    return entities
+
+
+def _tag_log_probabilities(prepared: Prepared, windows: Sequence[Logits], bundle: Bundle) -> Floats:
     """Log-softmax of the tags of all N tokens, [N, 7]: each from the window in which it is farthest from an edge."""
-    parts, start, total = [], 0, len(prepared.starts)
-    for at, (window, logits) in enumerate(zip(prepared.windows, windows, strict=True)):
-        end = total
-        if at + 1 < len(windows):
-            own_end = window.first + len(logits_ids(window.ids, prefix))
-            end = (prepared.windows[at + 1].first + own_end) // 2
-        parts.append(logits.tags[0, start - window.first + prefix : end - window.first + prefix])
-        start = end
+    prefix = len(bundle.prefix_ids)
+    specials = prefix + len(bundle.suffix_ids)
+    firsts = [window.first for window in prepared.windows]
+    ends = [window.first + window.length - specials for window in prepared.windows]
+    # A token of two windows belongs to the nearer middle: the border is half-way through what they share.
+    borders = [0, *((end + first) // 2 for end, first in zip(ends, firsts[1:], strict=False)), ends[-1]]
+    parts = [
+        each.tags[0, start - first + prefix : end - first + prefix]
+        for each, first, start, end in zip(windows, firsts, borders, borders[1:], strict=False)
+    ]
     tags = np.concatenate(parts).astype(np.float64)
-    tags -= tags.max(axis=1, keepdims=True, initial=-np.inf)
+    tags -= tags.max(axis=1, keepdims=True)
     log_probabilities: Floats = tags - np.log(np.exp(tags).sum(axis=1, keepdims=True))
     return log_probabilities

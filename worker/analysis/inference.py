@@ -16,6 +16,8 @@ from worker.errors import InferenceRejected, InferenceUnavailable, ModelInvalid
 
 SENTIMENTS = 3
 TAGS = 7
+OUTPUTS = ("sentiment_logits", "topic_logits", "tag_logits")
+"""The model's output names, in the order of the fields of `Logits`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,8 @@ def validate(logits: Logits, batch: TokenBatch, topics: int) -> None:
     """Refuse an answer that no label may be made of (promise 2.6).
 
     Args:
+        logits: the answer.
+        batch: the question.
         topics: K, the number of topics of the bundle.
 
     Raises:
@@ -135,7 +139,7 @@ class ScriptedInference:
             raise InferenceUnavailable("scripted: the model is away")
 
     def _logits(self, batch: TokenBatch) -> Logits:
-        rows, tokens = batch.input_ids.shape
+        tokens = batch.input_ids.shape[1]
         # Knuth's multiplicative hash: well spread, and the same on every platform.
         ids = (batch.input_ids * batch.attention_mask * 2_654_435_761) % (1 << 32)
         sums = (ids * np.arange(1, tokens + 1)).sum(axis=1, keepdims=True)

@@ -45,7 +45,7 @@ class Prepared:
     """One text, ready for the model.
 
     `starts` and `ends`, int32 [N], are the character offsets in `normalised.text` of all N tokens of the text without
-    special tokens; a token that is only a space has start == end.
+    special tokens; a token that is only a space, also one that the tokenizer added, has start == end.
     """
 
     text: str
@@ -142,9 +142,7 @@ class Preparer:
         flags: list[Flag] = ["language_hint_conflict"] if language.hint_conflict else []
         if not len(ids):
             flags.append("empty_text")
-        return Prepared(
-            text, normalised, language.tag, language.confidence, tuple(flags), starts, ends, windows
-        )
+        return Prepared(text, normalised, language.tag, language.confidence, tuple(flags), starts, ends, windows)
 
     def _tokens(self, text: str) -> tuple[Ints, Ints, Ints]:
         """Ids, starts and ends of a long text, chunk by chunk; stops as soon as it is known to be too long."""
@@ -169,9 +167,7 @@ class Preparer:
         length = -(-(len(ids) + (count - 1) * self._overlap) // count)
         firsts = [at * (len(ids) - length) // max(1, count - 1) for at in range(count)]
         prefix, suffix = np.array(self.bundle.prefix_ids, np.int32), np.array(self.bundle.suffix_ids, np.int32)
-        return tuple(
-            Window(np.concatenate((prefix, ids[first : first + length], suffix)), first) for first in firsts
-        )
+        return tuple(Window(np.concatenate((prefix, ids[first : first + length], suffix)), first) for first in firsts)
 
 
 def _chunks(text: str) -> Iterator[tuple[int, str]]:
@@ -195,6 +191,9 @@ def _arrays(encoding: Encoding, chunk: str, base: int) -> tuple[Ints, Ints, Ints
     ids = np.array(encoding.ids, np.int32)
     offsets = np.array(encoding.offsets, np.int32).reshape(-1, 2)
     starts, ends = offsets[:, 0], offsets[:, 1]
-    codes = np.frombuffer(f"{chunk}\0".encode("utf-32-le", "surrogatepass"), np.uint32)
+    codes = np.frombuffer(f"{chunk}\0".encode("utf-32-le"), np.uint32)
     starts = np.minimum(starts + (codes[starts] == ord(" ")), ends).astype(np.int32)
+    # The space that the tokenizer puts before a text claims the place of the first character: it has none.
+    ends[:-1][starts[:-1] == starts[1:]] = 0
+    ends = np.maximum(starts, ends)
     return ids, starts + np.int32(base), ends + np.int32(base)

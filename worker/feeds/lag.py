@@ -14,9 +14,15 @@ from worker.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class PartitionLag:
-    """One consumed partition; `committed` is None while the group has no position there."""
+    """One consumed partition; `committed` is None while no group has a position there.
 
-    group: str
+    Args:
+        stage: `enrich` or `aggregate`.
+        begin: the first offset that retention left.
+        end: the offset that the next record gets.
+    """
+
+    stage: str
     topic: str
     partition: int
     committed: int | None
@@ -25,42 +31,45 @@ class PartitionLag:
 
     @property
     def records(self) -> int:
-        """Records between the group's position and the end of the log."""
+        """Records between the position and the end of the log."""
         return self.end - max(self.begin, self.committed if self.committed is not None else self.begin)
 
 
-def group_topics(settings: Settings) -> dict[str, list[str]]:
-    """The consumer group of each stage, and the topics that it reads."""
+def stage_topics(settings: Settings) -> dict[str, list[str]]:
+    """The topics that each stage reads."""
     return {
-        f"{settings.app_id}.enrich": list(settings.input_topics),
-        f"{settings.app_id}.aggregate": [settings.enriched_topic, settings.dead_letters_topic],
+        "enrich": list(settings.input_topics),
+        "aggregate": [settings.enriched_topic, settings.dead_letters_topic],
     }
 
 
 def lag(settings: Settings) -> list[PartitionLag]:
     """The lag of both stages, one entry for each partition; topics that are not there yet are left out.
 
+    A stage runs in the group of its own role or of the role `all`: the one that is further counts.
+
     Raises:
         BrokerUnavailable: the cluster cannot be reached.
     """
-    groups = group_topics(settings)
     with consumer(settings) as client:
         there = client.topics()
-        partitions = {group: _partitions(client, topics, there) for group, topics in groups.items()}
+        partitions = {
+            stage: _partitions(client, topics, there) for stage, topics in stage_topics(settings).items()
+        }
         every = [partition for found in partitions.values() for partition in found]
         begins = client.beginning_offsets(every) if every else {}
         ends = end_offsets(client, every)
-    committed = _committed(settings, {group: found for group, found in partitions.items() if found})
+    committed = _committed(settings, partitions)
     return [
         PartitionLag(
-            group,
+            stage,
             partition.topic,
             partition.partition,
-            committed[group].get(partition),
+            committed.get(partition),
             begins[partition],
             ends[partition],
         )
-        for group, found in partitions.items()
+        for stage, found in partitions.items()
         for partition in found
     ]
 
@@ -69,13 +78,14 @@ def _partitions(client: KafkaConsumer, topics: list[str], there: set[str]) -> li
     return [partition for topic in topics if topic in there for partition in partitions_of(client, topic)]
 
 
-def _committed(
-    settings: Settings, partitions: Mapping[str, list[TopicPartition]]
-) -> dict[str, dict[TopicPartition, int]]:
-    """The committed offsets of each group; the broker answers -1 where there is none."""
+def _committed(settings: Settings, partitions: Mapping[str, list[TopicPartition]]) -> dict[TopicPartition, int]:
+    """The furthest committed offset of each partition; the broker answers -1 where a group has none."""
+    furthest: dict[TopicPartition, int] = {}
     with admin(settings) as client:
-        found = {group: client.list_group_offsets({group: wanted})[group] for group, wanted in partitions.items()}
-    return {
-        group: {partition: entry.offset for partition, entry in offsets.items() if entry.offset >= 0}
-        for group, offsets in found.items()
-    }
+        for stage, wanted in partitions.items():
+            for role in (stage, "all") if wanted else ():
+                group = f"{settings.app_id}.{role}"
+                for partition, entry in client.list_group_offsets({group: wanted})[group].items():
+                    if entry.offset >= 0:
+                        furthest[partition] = max(entry.offset, furthest.get(partition, -1))
+    return furthest

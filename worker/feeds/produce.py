@@ -32,6 +32,10 @@ RECORD_ERRORS = (
 """Errors of one record alone: the next one may pass. After any other the brokers are in doubt and reading stops."""
 
 
+def unpaced(_sent: int) -> None:
+    """As fast as the brokers take records."""
+
+
 @dataclass
 class Produced:
     """What became of a feed: `sent` counts confirmed deliveries, `bad` rows that were no posts, `failed` the rest."""
@@ -47,6 +51,16 @@ class Produced:
         """Whether every row is in the topic."""
         return self.bad == self.failed == 0 and self.stopped_at_line is None
 
+    def __add__(self, other: Produced) -> Produced:
+        """The counts of two feeds together; stopped where the second was."""
+        return Produced(
+            self.sent + other.sent,
+            self.bad + other.bad,
+            self.failed + other.failed,
+            self.tombstones + other.tombstones,
+            other.stopped_at_line,
+        )
+
 
 @dataclass(frozen=True)
 class Watch:
@@ -60,7 +74,7 @@ class Watch:
 
     progress: Callable[[Produced], None] = lambda _: None
     problem: Callable[[BadRow], None] = lambda _: None
-    pace: Pace = lambda _: None
+    pace: Pace = unpaced
 
 
 def produce(settings: Settings, topic: str, rows: Iterator[Row], watch: Watch | None = None) -> Produced:

@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass
 
 import torch
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 from torch import Tensor
 
 from worker.model.data import IGNORED, Example, token_tags
@@ -44,8 +44,8 @@ class Batcher:
         random.Random(seed).shuffle(starts)
         return [self._batch([(pool[i], encodings[i]) for i in order[at : at + self.batch_size]]) for at in starts]
 
-    def _batch(self, rows: list[tuple[Example, object]]) -> Batch:
-        length = max(len(encoding.ids) for _, encoding in rows)  # type: ignore[attr-defined]
+    def _batch(self, rows: list[tuple[Example, Encoding]]) -> Batch:
+        length = max(len(encoding.ids) for _, encoding in rows)
         ids = torch.full((len(rows), length), self.pad_id)
         mask = torch.zeros((len(rows), length), dtype=torch.int64)
         tags = torch.full((len(rows), length), IGNORED)
@@ -53,8 +53,8 @@ class Batcher:
         two_class = torch.zeros(len(rows), dtype=torch.bool)
         topics = torch.zeros((len(rows), self.topic_count), dtype=torch.bool)
         for row, (example, encoding) in enumerate(rows):
-            size = len(encoding.ids)  # type: ignore[attr-defined]
-            ids[row, :size] = torch.tensor(encoding.ids)  # type: ignore[attr-defined]
+            size = len(encoding.ids)
+            ids[row, :size] = torch.tensor(encoding.ids)
             mask[row, :size] = 1
             if example.sentiment is not None:
                 sentiment[row] = example.sentiment
@@ -62,5 +62,5 @@ class Batcher:
             if example.topic is not None:
                 topics[row, sorted(example.topic)] = True
             if example.spans is not None:
-                tags[row, :size] = torch.tensor(token_tags(example.text, encoding.offsets, example.spans))  # type: ignore[attr-defined]
+                tags[row, :size] = torch.tensor(token_tags(encoding, example.spans))
         return Batch(ids, mask, sentiment, two_class, topics, tags)

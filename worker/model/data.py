@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tokenizers import Encoding
+
 from worker.model.detokenise import join_words
 from worker.model.model_text import model_text
 from worker.model.network import SENTIMENT_LABELS, TAG_LABELS
@@ -20,6 +22,8 @@ HELD_OUT_PERCENT = 15
 # Written without spaces between words, so characters of the tokens are joined as they are.
 UNSPACED = frozenset({"zh", "zh-Hant", "ja", "th"})
 ALIASES = {"pt-BR": "pt", "nn": "nb"}
+WORD_START = "\u2581"  # SentencePiece's mark for the space before a word
+TURKISH_SUFFIX = re.compile(r"(?<=\w\w)['’][a-zçğıöşü]+$")
 ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 Span = tuple[int, int, str]  # start, end (characters of the text, end exclusive), type; MISC and unknown types are ignored in training
 
@@ -115,7 +119,16 @@ def ner_example(row: dict[str, Any], file: DataFile, _topics: TopicTable) -> Exa
     else:
         words, tags = hide_mentions(words, tags)
         text, places = join_words(words, spaced=file.language not in UNSPACED)
-    return Example(text, file.language, file.source, spans=tuple(word_spans(places, tags)))
+    spans = word_spans(places, tags)
+    if file.language == "tr":
+        spans = [without_suffix(text, span) for span in spans]
+    return Example(text, file.language, file.source, spans=tuple(spans))
+
+
+def without_suffix(text: str, span: Span) -> Span:
+    """A Turkish name without the case ending after its apostrophe (Ankara'daki): the ending is not part of the name."""
+    start, end, kind = span
+    return start, start + len(TURKISH_SUFFIX.sub("", text[start:end])), kind
 
 
 def clean(text: str) -> str:
@@ -126,9 +139,17 @@ def clean(text: str) -> str:
 
 
 def hide_mentions(words: list[str], tags: list[str]) -> tuple[list[str], list[str]]:
-    """Mentions and links as the worker shows them to the model; a tag on one is not learned."""
-    shown = [model_text(word) or word for word in words]
-    kept = [f"{tag[:2]}MISC" if new != old and tag != "O" and new in ("@user", "http") else tag for old, new, tag in zip(words, shown, tags, strict=True)]
+    """Mentions and links as the worker shows them to the model; a tag on one is not learned. "@", "name" is one mention."""
+    shown: list[str] = []
+    kept: list[str] = []
+    for word, tag in zip(words, tags, strict=True):
+        if shown and shown[-1] == "@" and word[:1].isalnum():
+            shown[-1] = "@user"
+            kept[-1] = "O" if kept[-1] == tag == "O" else "B-MISC"
+            continue
+        seen = model_text(word) or word
+        shown.append(seen)
+        kept.append("B-MISC" if seen in ("@user", "http") and seen != word and tag != "O" else tag)
     return shown, kept
 
 
@@ -156,23 +177,19 @@ def word_spans(places: list[tuple[int, int]], tags: list[str]) -> list[Span]:
     return spans
 
 
-def token_tags(text: str, offsets: list[tuple[int, int]], spans: tuple[Span, ...]) -> list[int]:
-    """One column of TAG_LABELS for each token, IGNORED for special tokens and inside spans of other types (MISC).
+def token_tags(encoding: Encoding, spans: tuple[Span, ...]) -> list[int]:
+    """One column of TAG_LABELS for each token; IGNORED for special tokens and inside spans of other types (MISC).
 
-    offsets: the tokenizer's character offsets; a token may begin with the space before its word.
+    A token may begin with the space before its word. A bare word-start piece is O unless it stands inside a span: the
+    one at the start of the text has the first character's offsets, and must not begin an entity beside the real first token.
     """
     tags = []
-    for start, end in offsets:
-        while start < end and text[start].isspace():
-            start += 1
-        if start == end:
-            tags.append(IGNORED)
-            continue
-        kind, first = next(((kind, start <= s) for s, e, kind in spans if s < end and start < e), ("", False))
-        if not kind:
-            tags.append(0)
-        elif kind not in SPAN_TYPES:
+    for piece, (start, end), special in zip(encoding.tokens, encoding.offsets, encoding.special_tokens_mask, strict=True):
+        inner = piece == WORD_START
+        at = start if inner or not piece.startswith(WORD_START) or start == 0 else start + 1
+        kind, first = next(((kind, at <= s) for s, e, kind in spans if (s < at if inner else s < end) and at < e), ("", False))
+        if special or (kind and kind not in SPAN_TYPES):
             tags.append(IGNORED)
         else:
-            tags.append(TAG_LABELS.index(f"{'B' if first else 'I'}-{kind}"))
+            tags.append(TAG_LABELS.index(f"{'B' if first else 'I'}-{kind}") if kind else 0)
     return tags

@@ -79,6 +79,10 @@ class Run:
         """A fresh run from `out`/base, or the one that `out`/state.pt holds."""
         encoder, tokenizer, base = open_base(out / "base")
         torch.manual_seed(recipe.seed)
+        # One pass over much data does not over-fit: dropout inside the encoder costs a third of the time on a CPU and
+        # gains nothing; the plain attention trains faster there than the fused one (measured: 32 and 27 texts/s).
+        encoder.config.hidden_dropout_prob = encoder.config.attention_probs_dropout_prob = 0.0
+        encoder.config._attn_implementation = "eager"
         network = MultiTaskBert(encoder.config, len(topics.topics))
         network.encoder.load_state_dict(encoder.state_dict())
         network.to("cuda" if torch.cuda.is_available() else "cpu")
@@ -181,7 +185,7 @@ def make_optimiser(network: MultiTaskBert, recipe: Recipe) -> torch.optim.AdamW:
         {"params": encoder, "lr": settings.encoder_lr, "peak_lr": settings.encoder_lr},
         {"params": heads, "lr": settings.heads_lr, "peak_lr": settings.heads_lr},
     ]
-    return torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
+    return torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)
 
 
 def learning_rate_factor(spent: float, warm_up: float) -> float:

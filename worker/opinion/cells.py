@@ -1,21 +1,15 @@
-"""From one outcome to what it adds to the aggregates: pure, integer, and the same for every store.
+"""The words of the aggregates: outcomes, buckets, cells and their measures.
 
-An analysed post adds its measures to one cell per level (minute, hour, day), and the measures of each mention to
-one cell per level of mentions (5 minutes, hour, day). A cell is (source class, language, topic, model version)
-inside a bucket; a bucket is a UTC-aligned stretch of event time. A dead letter has no event time that can be
-trusted: it counts in the buckets of its broker timestamp.
+A cell is (source class, language, topic, model version) inside a bucket; a bucket is a UTC-aligned stretch of
+event time. Measures are integers and sums, so that any order of adding gives the same.
 """
 
 from __future__ import annotations
 
-import hashlib
-import unicodedata
-from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 
-from worker.events import EnrichedPost, Entity, Sentiment, SourcePosition
+from worker.events import EnrichedPost, SourcePosition
 from worker.settings import DAY_S, Settings
 
 OutcomeKind = Literal["analysed", "dead_lettered", "tombstone"]
@@ -25,10 +19,7 @@ WIDTH_S: dict[Level, int] = {"minute": 60, "five_minutes": 300, "hour": 3600, "d
 POST_LEVELS: tuple[Level, ...] = ("minute", "hour", "day")
 MENTION_LEVELS: tuple[Level, ...] = ("five_minutes", "hour", "day")
 
-FORM_CHARS = 64
 MICROS = 1_000_000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +30,7 @@ class Outcome:
         position: the source position of the record.
         kind: `analysed` carries `event`; the other kinds do not.
         broker_ms: the broker's timestamp of the input record, Unix milliseconds.
-        origin: on a requeued dead letter, the position of the original record, in the same source partition.
+        origin: on a requeued dead letter, the position of the original record.
         event: the value of the `enriched` record.
         reason: of a dead letter, its bounded code such as `not_json`.
     """
@@ -50,6 +41,16 @@ class Outcome:
     origin: SourcePosition | None = None
     event: EnrichedPost | None = None
     reason: str = ""
+
+    @property
+    def origin_offset(self) -> int | None:
+        """The offset of the original record; None also for an origin in another partition or a recreated topic.
+
+        Such a record counts as one of its own: what became of its origin is known only where that was counted.
+        """
+        if self.origin is None or self.origin.shard != self.position.shard:
+            return None
+        return self.origin.offset
 
 
 class Cell(NamedTuple):
@@ -80,14 +81,27 @@ class Measures(NamedTuple):
         return Measures(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
     @property
+    def net_sentiment(self) -> float | None:
+        """Share of positive minus share of negative labels, -1 to 1; None without labels."""
+        return (self.positive - self.negative) / self.labelled if self.labelled else None
+
+    @property
+    def mean_score(self) -> float | None:
+        """Mean of P(positive) - P(negative), -1 to 1; None without labels."""
+        return self.score_micros / MICROS / self.labelled if self.labelled else None
+
+    @property
     def labelled(self) -> int:
         """How many have a label."""
         return self.negative + self.neutral + self.positive
 
     @property
-    def count(self) -> int:
+    def analysed(self) -> int:
         """How many were analysed, with a label or not."""
         return self.labelled + self.abstained
+
+
+NOTHING = Measures()
 
 
 class Bucket(NamedTuple):
@@ -137,134 +151,3 @@ class Retention:
     def expires_at_s(self, bucket: Bucket) -> int:
         """When a bucket is forgotten, Unix seconds."""
         return bucket.end_s + self.levels_s[bucket.level]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Increments:
-    """All that one outcome adds, once; every part of it commutes.
-
-    Args:
-        at_ms: the moment it counts for: event time, or a dead letter's broker timestamp.
-        buckets: where the post or the dead letter counts, one per level that still keeps that moment.
-        too_late: the levels that do not.
-        late_buckets: buckets of the broker timestamp, which tell that a post came too late for its own.
-        cell, measures, mentions, mention_buckets, copy_key: of an analysed post only.
-    """
-
-    at_ms: int = 0
-    buckets: tuple[Bucket, ...] = ()
-    too_late: tuple[Level, ...] = ()
-    late_buckets: tuple[Bucket, ...] = ()
-    cell: Cell | None = None
-    measures: Measures = Measures()
-    mentions: tuple[Mention, ...] = ()
-    mention_buckets: tuple[Bucket, ...] = ()
-    copy_key: CopyKey | None = None
-
-
-def increments(outcome: Outcome, retention: Retention, now_ms: int) -> Increments:
-    """What an outcome adds if it is the first one applied for its record.
-
-    Args:
-        outcome: a tombstone adds nothing here; stores count it in their totals.
-        retention: a bucket that ended longer ago than this is too late.
-        now_ms: the present, Unix milliseconds.
-
-    Raises:
-        ValueError: an analysed outcome without its event.
-    """
-    if outcome.kind == "tombstone":
-        return Increments()
-    if outcome.kind == "dead_lettered":
-        buckets, too_late = _buckets(outcome.broker_ms, POST_LEVELS, retention, now_ms)
-        return Increments(at_ms=outcome.broker_ms, buckets=buckets, too_late=too_late)
-    if outcome.event is None:
-        raise ValueError(f"the analysed outcome of {outcome.position} carries no event")
-    return _of_post(outcome.event, outcome.broker_ms, retention, now_ms)
-
-
-def _of_post(event: EnrichedPost, broker_ms: int, retention: Retention, now_ms: int) -> Increments:
-    """What an analysed post adds."""
-    event_ms = (event.event_time - _EPOCH) // _MILLISECOND
-    buckets, too_late = _buckets(event_ms, POST_LEVELS, retention, now_ms)
-    mention_buckets, mentions_too_late = _buckets(event_ms, MENTION_LEVELS, retention, now_ms)
-    missed = set(too_late)
-    at_broker = _buckets(broker_ms, POST_LEVELS, retention, now_ms)[0] if missed else ()
-    measures = _of_sentiment(event.sentiment)
-    return Increments(
-        at_ms=event_ms,
-        buckets=buckets,
-        too_late=tuple(dict.fromkeys(too_late + mentions_too_late)),
-        late_buckets=tuple(bucket for bucket in at_broker if bucket.level in missed),
-        cell=Cell(event.source_class, event.language, event.topic.label, event.model.version),
-        measures=measures,
-        mentions=tuple(Mention(form_of(entity.text), _of_mention(entity, measures)) for entity in event.entities),
-        mention_buckets=mention_buckets,
-        copy_key=_copy_key(event.post.id, event_ms, retention, now_ms),
-    )
-
-
-def _buckets(
-    at_ms: int, levels: Iterable[Level], retention: Retention, now_ms: int
-) -> tuple[tuple[Bucket, ...], tuple[Level, ...]]:
-    """The buckets of a moment that are still kept, and the levels whose bucket is not."""
-    kept, too_late = [], []
-    at_s = at_ms // 1000
-    for level in levels:
-        bucket = Bucket(level, at_s - at_s % WIDTH_S[level])
-        if retention.expires_at_s(bucket) * 1000 > now_ms:
-            kept.append(bucket)
-        else:
-            too_late.append(level)
-    return tuple(kept), tuple(too_late)
-
-
-def _of_sentiment(sentiment: Sentiment) -> Measures:
-    """The measures of one post."""
-    if sentiment.abstained:
-        return Measures(abstained=1)
-    probabilities = sentiment.probabilities
-    return _labelled(sentiment.label, probabilities.positive - probabilities.negative)
-
-
-def _of_mention(entity: Entity, of_post: Measures) -> Measures:
-    """The measures of one mention: its own sentiment, or the post's where it has none."""
-    own = entity.sentiment
-    if own is None:
-        return of_post
-    label = max(("negative", "neutral", "positive"), key=lambda name: float(getattr(own, name)))
-    return _labelled(label, own.positive - own.negative)
-
-
-def _labelled(label: str, score: float) -> Measures:
-    """One count of a label and its score."""
-    micros = round(score * MICROS)
-    return Measures(
-        negative=int(label == "negative"),
-        neutral=int(label == "neutral"),
-        positive=int(label == "positive"),
-        score_micros=micros,
-        score_squares_micros=(micros * micros + MICROS // 2) // MICROS,
-    )
-
-
-def form_of(text: str) -> str:
-    """The surface form that a mention counts under: NFKC, case-folded, white space squeezed; "" if over 64 characters.
-
-    The type is not part of it: taggers waver between types of one name, and a series must not.
-    """
-    if text.isascii():
-        form = " ".join(text.lower().split())
-    else:
-        folded = unicodedata.normalize("NFKC", text).casefold()
-        form = " ".join(unicodedata.normalize("NFKC", folded).split())
-    return form if len(form) <= FORM_CHARS else ""
-
-
-def _copy_key(post_id: str, event_ms: int, retention: Retention, now_ms: int) -> CopyKey | None:
-    """Where a post's id is remembered; None when its day is over for longer than records are."""
-    day_s = event_ms // 1000 // DAY_S * DAY_S
-    if (day_s + DAY_S + retention.records_s) * 1000 <= now_ms:
-        return None
-    digest = hashlib.blake2b(post_id.encode(), digest_size=8).digest()
-    return CopyKey(day_s, int.from_bytes(digest, "big", signed=True))

@@ -10,7 +10,8 @@ from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 from worker.opinion import keys
-from worker.opinion.cells import Bucket, Cell, CopyKey, Increments, Measures, Outcome, Retention, increments
+from worker.opinion.cells import Bucket, Cell, CopyKey, Measures, Outcome, Retention
+from worker.opinion.increments import Increments, increments
 
 T = TypeVar("T", bound=Hashable)
 
@@ -67,7 +68,7 @@ class BatchWriter:
         added = increments(outcome, self._retention, self._now_ms)
         row: dict[str, Any] = {
             "offset": outcome.position.offset,
-            "origin": -1 if outcome.origin is None else outcome.origin.offset,
+            "origin": -1 if outcome.origin_offset is None else outcome.origin_offset,
             "kind": outcome.kind,
             "reason": outcome.reason,
             "at_ms": added.at_ms,

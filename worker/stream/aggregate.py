@@ -65,7 +65,7 @@ class AggregateStage:
         stored = await self._parts.store.positions(sorted({shard for shard in shards.values() if shard}))
         found: dict[TopicPartition, int] = {}
         for tp, shard in shards.items():
-            offset = stored.get(shard or "", {}).get(tuple(tp))
+            offset = stored.get(shard or "", {}).get((tp.topic, tp.partition))
             if shard is not None and offset is not None:
                 found[tp] = self._expected[shard, tp] = offset
         return found
@@ -211,7 +211,9 @@ def check_bounds(
     """Refuse stored positions that the log does not hold.
 
     Args:
-        first, end: of each partition, the oldest offset and the one after the newest.
+        positions: of each partition, the next offset to read.
+        first: of each partition, the oldest offset.
+        end: of each partition, the offset after the newest record.
 
     Raises:
         PositionLost: reading on would skip outcomes, or the topic is not the one that was read before.

@@ -38,7 +38,7 @@ class PolyvoxApp(faust.App):  # type: ignore[misc]  # Faust ships no types
             self._health, port = await serve(settings.health_host, settings.health_port, self.stages.readiness)
             get_logger().info(Log.WORKER_STARTED, role=settings.role, health=f"{settings.health_host}:{port}")
             await self.stages.open()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # whatever it is, it must not be lost in Faust
             end_process(error)
 
     async def on_shutdown(self) -> None:
@@ -92,7 +92,7 @@ def _add_agent(app: PolyvoxApp, name: str, topics: list[str]) -> None:
                 await stage.room()
         except asyncio.CancelledError:
             raise
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  # an exception that leaves the body loses events
             end_process(error)
 
     channel = app.topic(*topics, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")

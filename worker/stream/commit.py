@@ -67,7 +67,7 @@ async def settle(ledger: Ledger[Outcome], publish: Callable[[Sequence[Outcome]],
     prefix = ledger.finished()
     # 2. Publish it in source order, and wait until the brokers have it.
     await publish([slot.outcome for slot in prefix if slot.outcome is not None])
-    # 3. Acknowledge the source offsets, in order; a partition that was lost meanwhile is its new owner's to acknowledge.
+    # 3. Acknowledge the source offsets, in order; a partition lost meanwhile is its new owner's to acknowledge.
     if ledger.revoked:
         return 0
     for slot in prefix:

@@ -68,7 +68,7 @@ class Unit:
 
     @property
     def event_id(self) -> str:
-        return self.work.draft.origin.event_id
+        return self.work.draft.placed.origin.event_id
 
 
 @dataclass(frozen=True)
@@ -271,9 +271,7 @@ class EnrichStage:
         self._outcomes.count(records, self._parts.clock.unix_ms())
 
 
-def _collect(
-    units: Sequence[Unit], answers: Sequence[Logits | BadRecord]
-) -> list[tuple[Work, BadRecord | None]]:
+def _collect(units: Sequence[Unit], answers: Sequence[Logits | BadRecord]) -> list[tuple[Work, BadRecord | None]]:
     """Lay answers on their records; those that now have all of them, or one that is bad."""
     complete: list[tuple[Work, BadRecord | None]] = []
     for unit, answer in zip(units, answers, strict=True):
@@ -289,4 +287,3 @@ def _collect(
         if work.left == 0:
             complete.append((work, None))
     return complete
-

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from worker.errors import BadRecord
-from worker.events import Analysis, EnrichedPost, Flag, ModelRef, Post, SourcePosition, Timings, decode_post
+from worker.events import Analysis, EnrichedPost, Flag, ModelRef, Post, Timings, decode_post
 from worker.stream.commit import Slot
 from worker.stream.records import (
     OutputRecord,
+    Placed,
     Routes,
     SourceRecord,
     dead_letter_record,
@@ -23,11 +24,9 @@ from worker.telemetry import DEAD_LETTERS, OUTCOME_LATENCY, RECORDS, Log, get_lo
 
 @dataclass(slots=True)
 class Draft:
-    """A record and what is known of it so far; `origin` names the event (see `origin_of`)."""
+    """A record and what is known of it so far."""
 
-    record: SourceRecord
-    position: SourcePosition
-    origin: SourcePosition
+    placed: Placed
     received_ms: int
     post: Post | None = None
 
@@ -53,16 +52,17 @@ class Outcomes:
     def draft(self, record: SourceRecord, now_ms: int) -> Draft:
         """Note when and where a record was read."""
         position = self.routes.position(record)
-        return Draft(record, position, position, now_ms)
+        return Draft(Placed(record, position, position), now_ms)
 
     def decode(self, draft: Draft, slot: Slot[OutputRecord]) -> bool:
         """Read the post into the draft; False when the record has its outcome already (tombstone, bad record)."""
-        if draft.record.value is None:
-            slot.outcome = tombstone_record(self.routes, draft.record, draft.position)
+        record, position, _ = draft.placed
+        if record.value is None:
+            slot.outcome = tombstone_record(self.routes, draft.placed)
             return False
         try:
-            draft.origin = origin_of(draft.record, draft.position)
-            draft.post = decode_post(draft.record.value)
+            draft.placed = Placed(record, position, origin_of(record, position))
+            draft.post = decode_post(record.value)
         except BadRecord as why:
             slot.outcome = self.dead(draft, why)
             return False
@@ -70,10 +70,10 @@ class Outcomes:
 
     def dead(self, draft: Draft, why: BadRecord) -> OutputRecord:
         """The dead letter of a record."""
-        position = draft.position
+        _, position, origin = draft.placed
         get_logger().warning(
             Log.DEAD_LETTERED,
-            event_id=draft.origin.event_id,
+            event_id=origin.event_id,
             topic=position.topic,
             partition=position.partition,
             offset=position.offset,
@@ -81,17 +81,18 @@ class Outcomes:
             reason=why.reason,
         )
         DEAD_LETTERS.labels(stage=why.stage, reason=why.reason).inc()
-        return dead_letter_record(self.routes, draft.record, position, draft.origin, why, self.model.version)
+        return dead_letter_record(self.routes, draft.placed, why, self.model.version)
 
     def enriched(self, draft: Draft, analysis: Analysis, now_ms: int) -> OutputRecord:
         """The enriched post, or a dead letter when it is larger than the broker takes."""
         if draft.post is None:
             raise RuntimeError("a draft without its post has no analysis")
-        event_time, clamped = self._event_time(draft)
+        record, position, origin = draft.placed
+        event_time, clamped = self._event_time(draft.post, record.broker_ms)
         event = EnrichedPost(
-            event_id=draft.origin.event_id,
-            position=draft.position,
-            source_class=self.routes.input_topics[draft.position.topic],
+            event_id=origin.event_id,
+            position=position,
+            source_class=self.routes.input_topics[position.topic],
             event_time=event_time,
             post=draft.post,
             language=analysis.language,
@@ -101,20 +102,18 @@ class Outcomes:
             entities=analysis.entities,
             model=analysis.model,
             flags=[*analysis.flags, *clamped],
-            timings=Timings(broker_ms=draft.record.broker_ms, received_ms=draft.received_ms, analysed_ms=now_ms),
+            timings=Timings(broker_ms=record.broker_ms, received_ms=draft.received_ms, analysed_ms=now_ms),
         )
         try:
-            return enriched_record(self.routes, event, draft.record.key, draft.record.broker_ms, draft.origin)
+            return enriched_record(self.routes, event, draft.placed)
         except BadRecord as why:
             return self.dead(draft, why)
 
-    def _event_time(self, draft: Draft) -> tuple[datetime, list[Flag]]:
-        """`published_at`; the broker's time, flagged, when it lies in the future."""
-        broker_s = draft.record.broker_ms / 1000
-        published_at = draft.post.published_at if draft.post else datetime.fromtimestamp(broker_s, UTC)
-        if published_at.timestamp() > broker_s + self.future_tolerance_s:
-            return datetime.fromtimestamp(broker_s, UTC), ["published_at_clamped"]
-        return published_at, []
+    def _event_time(self, post: Post, broker_ms: int) -> tuple[datetime, list[Flag]]:
+        """`published_at`; the broker's time, flagged, when that lies in the future."""
+        if post.published_at.timestamp() > broker_ms / 1000 + self.future_tolerance_s:
+            return datetime.fromtimestamp(broker_ms / 1000, UTC), ["published_at_clamped"]
+        return post.published_at, []
 
     def count(self, records: Sequence[OutputRecord], now_ms: int) -> None:
         """Count published outcomes and how long after their records they came."""

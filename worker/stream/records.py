@@ -44,6 +44,14 @@ class SourceRecord:
     ack: Callable[[], object]
 
 
+class Placed(NamedTuple):
+    """A consumed record, where it stands, and the position that names its event (see `origin_of`)."""
+
+    record: SourceRecord
+    position: SourcePosition
+    origin: SourcePosition
+
+
 @dataclass(frozen=True, slots=True)
 class OutputRecord:
     """A record to publish; `value` is None for a tombstone."""
@@ -99,9 +107,7 @@ def origin_of(record: SourceRecord, position: SourcePosition) -> SourcePosition:
     return origin
 
 
-def enriched_record(
-    routes: Routes, event: EnrichedPost, key: bytes | None, broker_ms: int, origin: SourcePosition
-) -> OutputRecord:
+def enriched_record(routes: Routes, event: EnrichedPost, placed: Placed) -> OutputRecord:
     """The record of an analysed post.
 
     Raises:
@@ -110,36 +116,36 @@ def enriched_record(
     value = encode(event)
     if len(value) + HEADERS_ROOM_BYTES > routes.max_record_bytes:
         raise BadRecord("encode", "record_too_large", f"{len(value)} bytes enriched")
-    headers = [*position_headers(event.position, broker_ms), *_origin_header(event.position, origin)]
-    return OutputRecord(routes.enriched_topic, key or event.post.id.encode(), value, headers)
+    headers = [*position_headers(placed.position, placed.record.broker_ms), *_origin_header(placed)]
+    return OutputRecord(routes.enriched_topic, placed.record.key or event.post.id.encode(), value, headers)
 
 
-def tombstone_record(routes: Routes, record: SourceRecord, position: SourcePosition) -> OutputRecord:
+def tombstone_record(routes: Routes, placed: Placed) -> OutputRecord:
     """The outcome of a null value: a null value, so that a compacted `enriched` forgets the key as well."""
-    return OutputRecord(routes.enriched_topic, record.key, None, position_headers(position, record.broker_ms))
+    headers = position_headers(placed.position, placed.record.broker_ms)
+    return OutputRecord(routes.enriched_topic, placed.record.key, None, headers)
 
 
-def dead_letter_record(
-    routes: Routes, record: SourceRecord, position: SourcePosition, origin: SourcePosition, why: BadRecord, model: str
-) -> OutputRecord:
+def dead_letter_record(routes: Routes, placed: Placed, why: BadRecord, model_version: str) -> OutputRecord:
     """The record of a post that cannot be analysed: its bytes as they came, the rest in headers."""
-    value = record.value or b""
+    value = placed.record.value or b""
     limit_bytes = routes.max_record_bytes - HEADERS_ROOM_BYTES
     letter = DeadLetter(
-        event_id=origin.event_id,
-        position=position,
-        broker_ms=record.broker_ms,
+        event_id=placed.origin.event_id,
+        position=placed.position,
+        broker_ms=placed.record.broker_ms,
         stage=why.stage,
         reason=why.reason,
         detail=why.detail[:500],
-        model_version=model,
+        model_version=model_version,
         truncated=len(value) > limit_bytes,
         size_bytes=len(value),
         sha256=hashlib.sha256(value).hexdigest(),
     )
-    headers = [*dead_letter_headers(letter), *_origin_header(position, origin)]
+    headers = [*dead_letter_headers(letter), *_origin_header(placed)]
     return OutputRecord(routes.dead_letters_topic, letter.event_id.encode(), value[:limit_bytes], headers)
 
 
-def _origin_header(position: SourcePosition, origin: SourcePosition) -> list[tuple[str, bytes]]:
-    return [] if origin == position else [(ORIGIN_HEADER, encode_origin(origin))]
+def _origin_header(placed: Placed) -> list[tuple[str, bytes]]:
+    requeued = placed.origin != placed.position
+    return [(ORIGIN_HEADER, encode_origin(placed.origin))] if requeued else []

@@ -13,7 +13,7 @@ from worker.analysis.choice import make_inference
 from worker.analysis.prepare import Preparer
 from worker.errors import PolyvoxError, Transient
 from worker.feeds.topics import ensure_topics, topic_ids
-from worker.opinion.redis_store import RedisStore
+from worker.opinion.store import AggregateStore
 from worker.settings import Settings
 from worker.stream.aggregate import AggregateParts, AggregateStage
 from worker.stream.enrich import EnrichParts, EnrichStage
@@ -74,7 +74,7 @@ class Stages:
             settings.dead_letters_topic,
             settings.max_record_bytes,
         )
-        store = RedisStore.from_settings(settings)
+        store = AggregateStore.of(settings)
         if settings.role in ("enrich", "all"):
             await self._open_enrich(routes, store.strike)
         if settings.role in ("aggregate", "all"):
@@ -164,6 +164,8 @@ def _end_process(failed: asyncio.Future[None]) -> None:
 def end_process(error: BaseException) -> NoReturn:
     """End at once and non-zero, committing nothing more: Faust would go on beside an orphaned reader."""
     known = isinstance(error, PolyvoxError)
-    get_logger().error(Log.WORKER_FAILED, error=str(error), kind=type(error).__name__, exc_info=None if known else error)
+    get_logger().error(
+        Log.WORKER_FAILED, error=str(error), kind=type(error).__name__, exc_info=None if known else error
+    )
     sys.stderr.flush()
     os._exit(EXIT_FAILED)

@@ -21,20 +21,18 @@ LINK = "http"
 _DROPPED = "\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff"
 _ODD_SPACE = r"\t-\r\x00-\x08\x0e-\x1f\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _SPACE = re.compile(f"[ {_ODD_SPACE}]")
-_SQUEEZED = re.compile(
-    rf"[{_ODD_SPACE}{_DROPPED}][ {_ODD_SPACE}{_DROPPED}]*| [ {_ODD_SPACE}{_DROPPED}]+|\A | \Z"
-)
+_SQUEEZED = re.compile(rf"[{_ODD_SPACE}{_DROPPED}][ {_ODD_SPACE}{_DROPPED}]*| [ {_ODD_SPACE}{_DROPPED}]+|\A | \Z")
 
 # Scripts written without spaces: a Latin handle or link ends where they begin ("@nhk_newsさん").
-_UNSPACED = (
-    "\u0e00-\u0e7f\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff66-\uff9f"
-)
+_UNSPACED = "\u0e00-\u0e7f\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff66-\uff9f"
 # `\w` lacks the vowel signs and accents that words are made of.
 _MARKS = "\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u064b-\u0652\u0900-\u0963\u0966-\u0dff"
 _HANDLE = rf"(?:[^\W{_UNSPACED}]|[{_MARKS}])"
 _DOMAIN = r"@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+"
 # "a@b.com" is an address, "你好@b" a mention: only spaced scripts make addresses.
-_MENTION = rf"(?:(?<![\w.+@＠{_MARKS}-])|(?<=[{_UNSPACED}]))[@＠](?:{_HANDLE}+(?:{_DOMAIN})?|[{_UNSPACED}]{{1,30}})[{_MARKS}]*"
+_MENTION = (
+    rf"(?:(?<![\w.+@＠{_MARKS}-])|(?<=[{_UNSPACED}]))[@＠](?:{_HANDLE}+(?:{_DOMAIN})?|[{_UNSPACED}]{{1,30}})[{_MARKS}]*"
+)
 _URL_CHAR = rf'[^\s<>"{_UNSPACED}\u2018-\u201f\u3000-\u303f\uff01-\uff0f\uff1a-\uff20]'
 _URL_LAST = rf"(?<![.,;:!?'*)\]}}…])"
 _URL = rf"(?:[hH][tT][tT][pP][sS]?://|(?<![A-Za-z0-9_.@-])(?:[wW]ww|WWW)\.){_URL_CHAR}+{_URL_LAST}"
@@ -112,10 +110,19 @@ def normalise(text: str) -> Normalised:
     if not unicodedata.is_normalized("NFC", text):
         text, edits = _apply(text, _composed(text))
         steps.append(edits)
-    if "@" in text or "＠" in text or "://" in text or "ww." in text or "WW." in text:
+    if _may_be_masked(text):
         text, edits = _apply(text, _masked(text))
         steps.append(edits)
     return Normalised(text, tuple(edits for edits in steps if edits.new_starts))
+
+
+def without_mentions_and_links(text: str) -> str:
+    """Return `text` with a space for every mention and link: what is left was written by the author."""
+    return _MASKED.sub(" ", text) if _may_be_masked(text) else text
+
+
+def _may_be_masked(text: str) -> bool:
+    return "@" in text or "＠" in text or "://" in text or "ww." in text or "WW." in text
 
 
 def _apply(text: str, replacements: Iterator[tuple[int, int, str]]) -> tuple[str, _Edits]:

@@ -1,6 +1,7 @@
 """Which script a text is in, and the languages that the script or a few words alone give away."""
 
 import re
+from typing import NamedTuple
 
 # Letters are looked up by blocks of 128 code points; None is a script shared by languages nobody serves.
 _BLOCKS = (
@@ -13,63 +14,79 @@ _BLOCKS = (
 _SCRIPT_OF_BLOCK = {block: name for name, first, last in _BLOCKS for block in range(first >> 7, (last >> 7) + 1)}
 OTHER = "Zzzz"
 
+_CHARSETS = {"zh": "gb2312", "zh-Hant": "big5", "ja": "shift_jis"}
+
 # Posts in other scripts carry Latin names and product codes, rarely the other way round, and one Chinese
 # character says what four Latin letters say.
-_WEIGHT = {"Latn": 1, "Hani": 4, "Kana": 4, "Hang": 4, "Thai": 2, "Hebr": 2, "Arab": 2, "Deva": 2, "Grek": 2, "Cyrl": 2}
-_KANA_SHARE = 0.1  # Chinese writes の in names now and then; Japanese seldom has less than a third of kana
+_WEIGHT = {"Latn": 1, "Hani": 6, "Kana": 6, "Hang": 6, "Thai": 2, "Hebr": 2, "Arab": 2, "Deva": 2, "Grek": 2, "Cyrl": 2}
+# Chinese names write の now and then; Japanese text seldom has less than a third of kana.
+_OWN_SHARE = {"Kana": 0.1, "Hang": 0.2}
 
-_KANJI_ONLY_IN_JAPAN = re.compile("[円込働峠枠畑匂咲塩発気対図広売読転鉄駅駄黒検権関応覚観戦団圧囲栄県単様浜渋済斎沢択証遅総]")
-
-_HINDI_WORDS = frozenset(
-    "aaj aaya aata aisa aisi aap aapka aapke aapki aapko aapne abhi accha acha aise apka apke apki apko apna apne apni aur baad "
-    "baar baat bahut bhai bhi bohot chahiye dekha dekhna dekho desh diya gaya gaye gayi gya hain hoga hogi hoti hota hua hui hue "
-    "hum humko hamare inke iska iske iski itna jab jaise jyada kaam kabhi kaha kahan kaise karke karna karne karo karta karte kisi kiya kitna "
-    "kitne koi krna kro kuch kya kyu kyun kyunki lagta lekin liya liye matlab mein mera meri mere mujhe nahi nahin nai paisa pehle phir raha "
-    "rahe rahi rha rhe rhi saath sabse sahi sakta sakte sirf tera tere teri tha thi thik thodi toh tujhe tumhe tumhara unka unke uska uske usko "
-    "wala wale wali woh yaar yeh".split()
-)
-_HINDI_HELPERS = frozenset("hai ka ki ke ko se me ne ho hi na par sab tak tum jo ab kar jai ji ek wo ye kab".split())
+_HINDI_WORDS = frozenset((
+    "aaj aap aapka aapke aapki aapko aapne aapse aata aaya abhi accha acha aisa aise aisi apka apke "
+    "apki apko apna apne apni arey aur baad baat bahut bhai bhi bilkul bohat bohot chahiye dekha dekhna "
+    "dekho desh diya gaya gaye gayi gya haamare hain hamara hamare hamari hoga hogi hogya hota hoti hua "
+    "hue hui humko humne inke iska iske iski itna jab jaise jayega jyada kaam kabhi kaha kahan kaise "
+    "karega karenge karke karna karne karo karta karte kisi kitna kitne kiya krke krna krne krta krte "
+    "kuch kya kyo kyu kyun kyunki lagta lekin liya liye maine matlab mera meri muje mujhe nahi nahin "
+    "nhi paisa pehle phir raha rahe rahi rha rhe rhi saari saath sabse sahi sakta sakte sirf tera teri "
+    "tha thi thik thodi toh tujhe tumhara tumhe unka unke uska uske usko wala wale wali woh yaar yeh "
+    "yehi"
+).split())  # fmt: skip
+_HINDI_HELPERS = frozenset((
+    "ab apse bas ek h hai hum iss jai ji jo k ka kab kar ke ki ko koi me mein mere na ne par pe sab se "
+    "tak tere tum uss wo ye"
+).split())  # fmt: skip
 _WORD = re.compile(r"[a-z]+")
 
 
-def script_of(text: str) -> tuple[str, float, int]:
-    """Return the script that carries `text`, its share of the weighed letters, and its weight.
+class Script(NamedTuple):
+    """The script that carries a text: ISO 15924 code, share of the weighed letters, number of its letters.
 
-    Scripts are ISO 15924 codes, with Kana for Japanese and Hang for Korean text that also holds Chinese
-    characters. A weight of 1 is one Latin letter; a text without letters weighs 0.
+    Kana stands for Japanese and Hang for Korean text, Chinese characters in them included.
     """
-    weights: dict[str, int] = {}
-    if text.isascii():
+
+    code: str
+    share: float
+    letters: int
+
+
+def script_of(text: str) -> Script:
+    """Return the script of `text`; a text without letters is Zzzz with a share of 0."""
+    if not text or max(text) < "\u0250":
         letters = sum(map(str.isalpha, text))
-        return "Latn", 1.0 if letters else 0.0, letters
+        return Script("Latn", 1.0, letters) if letters else Script(OTHER, 0.0, 0)
+    counts: dict[str, int] = {}
     for char in text:
         if char.isalpha():
-            script = _SCRIPT_OF_BLOCK.get(ord(char) >> 7, OTHER)
-            weights[script] = weights.get(script, 0) + _WEIGHT.get(script, 2)
-    if not weights:
-        return OTHER, 0.0, 0
-    total = sum(weights.values())
-    han = weights.get("Hani", 0)
-    if han:
-        kana, hangul = weights.get("Kana", 0), weights.get("Hang", 0)
-        owner = "Hang" if hangul > kana and hangul >= han / 4 else "Kana" if kana >= _KANA_SHARE * (kana + han) else "Hani"
-        if owner != "Hani":
-            weights[owner] += weights.pop("Hani")
-    script = max(weights, key=weights.__getitem__)
-    return script, weights[script] / total, weights[script]
+            code = _SCRIPT_OF_BLOCK.get(ord(char) >> 7, OTHER)
+            counts[code] = counts.get(code, 0) + 1
+    if not counts:
+        return Script(OTHER, 0.0, 0)
+    if "Hani" in counts:
+        _give_han_to_its_language(counts)
+    weights = {code: count * _WEIGHT.get(code, 2) for code, count in counts.items()}
+    code = max(weights, key=weights.__getitem__)
+    return Script(code, weights[code] / sum(weights.values()), counts[code])
 
 
-def han_variant(text: str) -> str | None:
-    """Return zh, zh-Hant or ja for a text in Chinese characters, or None where its characters are common to them.
+def _give_han_to_its_language(counts: dict[str, int]) -> None:
+    """Count Chinese characters as Japanese or Korean where the text has enough of either's own letters."""
+    own = {code: counts.get(code, 0) for code in ("Kana", "Hang")}
+    code = max(own, key=own.__getitem__)
+    if own[code] >= _OWN_SHARE[code] * (own[code] + counts["Hani"]):
+        counts[code] += counts.pop("Hani")
+
+
+def han_readings(text: str) -> list[str]:
+    """Return which of zh, zh-Hant and ja a text in Chinese characters can be, the likeliest first.
 
     The national character sets know: what only GB 2312 holds is simplified, what only Big5 holds traditional,
-    what neither holds and Shift JIS does was simplified in Japan.
+    what neither holds and Shift JIS does was simplified in Japan. Many short texts fit more than one.
     """
-    simplified = len(text.encode("gb2312", "ignore"))
-    traditional = len(text.encode("big5", "ignore"))
-    if simplified == traditional:
-        return None
-    return "zh" if simplified > traditional else "zh-Hant"
+    held = {tag: len(text.encode(charset, "ignore")) for tag, charset in _CHARSETS.items()}
+    most = max(held.values())
+    return [tag for tag in held if held[tag] == most]
 
 
 def hindi_in_latin(text: str) -> float:
@@ -79,6 +96,8 @@ def hindi_in_latin(text: str) -> float:
     absent from the other Latin-script languages (`docs/decisions/language-identification.md`).
     """
     words = _WORD.findall(text)
+    if _HINDI_WORDS.isdisjoint(words):
+        return 0.0
     sure = sum(word in _HINDI_WORDS for word in words)
     helpers = sum(word in _HINDI_HELPERS for word in words)
-    return (sure + helpers / 2) / len(words) if sure else 0.0
+    return (sure + helpers / 2) / len(words)

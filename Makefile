@@ -1,0 +1,56 @@
+# `make demo` runs the whole path on real parts; `make test` runs every check. `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+DEV := .venv-dev
+PIP_FLAGS := --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast lint bench bench-language lock schemas clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+demo: $(VENV)/.installed ## broker, Redis, Triton and worker from packages: replay samples/ and show what came out
+	@exec $(VENV)/bin/polyvox demo
+
+test: $(DEV)/.installed lint ## lint, types and every test, also those that need servers
+	$(DEV)/bin/python -m pytest
+
+test-fast: $(DEV)/.installed ## the tests that need no server
+	$(DEV)/bin/python -m pytest -m "not integration and not slow"
+
+lint: $(DEV)/.installed ## format, lint and types
+	$(DEV)/bin/ruff format --check .
+	$(DEV)/bin/ruff check .
+	$(DEV)/bin/mypy
+
+bench: $(DEV)/.installed ## events/s of the path beside bare Triton, bare aiokafka and bare Faust
+	@exec $(DEV)/bin/python -m bench
+
+bench-language: $(DEV)/.installed ## the language identifiers beside each other
+	@exec $(DEV)/bin/python bench/language.py
+
+schemas: $(DEV)/.installed ## write schemas/ from worker/events.py
+	$(DEV)/bin/python -m worker.schemas
+
+lock: $(DEV)/.installed ## pin every dependency in requirements/
+	$(DEV)/bin/python requirements/lock.py
+
+clean: ## remove the environments and caches
+	rm -rf $(VENV) $(DEV) .venv-triton .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+define install
+	@$(PYTHON) requirements/check_python.py
+	@echo "installing $(2) into $(1) ..."
+	@rm -f $(1)/.installed
+	@$(PYTHON) -m venv $(1)
+	@$(1)/bin/python -m pip install $(PIP_FLAGS) --require-hashes -r $(2)
+	@$(1)/bin/python -m pip install $(PIP_FLAGS) --no-deps --no-build-isolation --editable .
+	@touch $(1)/.installed
+endef
+
+$(VENV)/.installed: requirements/demo.txt pyproject.toml
+	$(call install,$(VENV),requirements/demo.txt)
+
+$(DEV)/.installed: requirements/dev.txt pyproject.toml
+	$(call install,$(DEV),requirements/dev.txt)

@@ -1,0 +1,204 @@
+"""`Inference` through a Triton server, over gRPC.
+
+What goes wrong with this client, and what is done about it here:
+
+- without `client_timeout` a hung model hangs the caller for ever: every call has the deadline;
+- `channel_args` replaces all defaults, the message sizes too: all are set below;
+- after an outage gRPC waits up to two minutes before it tries to connect again: capped (grpc issue 11277);
+- a call that is cancelled, by its deadline or by cancelling the task, can crash Triton up to 24.11 and in rare cases
+  later ones (server issues 7368 and 8034): keep the deadline far above the slowest answer, and let calls end;
+- several event loops that use `grpc.aio` in one process log spurious BlockingIOErrors (grpc issue 25364).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from grpc import StatusCode
+from tritonclient.grpc import InferInput, InferRequestedOutput, InferResult
+from tritonclient.grpc.aio import InferenceServerClient
+from tritonclient.utils import InferenceServerException
+
+from worker.analysis.bundle import Bundle
+from worker.analysis.inference import OUTPUTS, SENTIMENTS, TAGS, Logits, TokenBatch, validate
+from worker.errors import InferenceRejected, InferenceUnavailable, ModelInvalid, PolyvoxError
+
+INT32_MAX = 2**31 - 1
+CHANNEL_ARGS = (
+    ("grpc.max_send_message_length", INT32_MAX),
+    ("grpc.max_receive_message_length", INT32_MAX),
+    # Two pings in a deadline of 20 s notice a dead peer and stay under the server's limit (ENHANCE_YOUR_CALM).
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 0),
+    ("grpc.http2.max_pings_without_data", 2),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    # Connections are shared between clients of one process otherwise, with their backoff.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+# Triton's own codes: a model that is not loaded is UNAVAILABLE or NOT_FOUND, a wrong shape or too many rows
+# INVALID_ARGUMENT, an exception in a backend INTERNAL. A canary tells a sick backend from a bad batch, not this table.
+ERRORS: Mapping[StatusCode, type[PolyvoxError]] = {
+    StatusCode.ABORTED: InferenceUnavailable,
+    StatusCode.ALREADY_EXISTS: ModelInvalid,
+    StatusCode.CANCELLED: InferenceUnavailable,
+    StatusCode.DATA_LOSS: InferenceRejected,
+    StatusCode.DEADLINE_EXCEEDED: InferenceUnavailable,
+    StatusCode.FAILED_PRECONDITION: InferenceRejected,
+    StatusCode.INTERNAL: InferenceRejected,
+    StatusCode.INVALID_ARGUMENT: InferenceRejected,
+    StatusCode.NOT_FOUND: ModelInvalid,
+    StatusCode.OUT_OF_RANGE: InferenceRejected,
+    StatusCode.PERMISSION_DENIED: InferenceUnavailable,
+    StatusCode.RESOURCE_EXHAUSTED: InferenceUnavailable,
+    StatusCode.UNAUTHENTICATED: InferenceUnavailable,
+    StatusCode.UNAVAILABLE: InferenceUnavailable,
+    StatusCode.UNIMPLEMENTED: ModelInvalid,
+    StatusCode.UNKNOWN: InferenceRejected,
+}
+_BY_NAME = {str(code): error for code, error in ERRORS.items()}
+
+VERSION_PARAMETER = "bundle_version"
+"""The key in a model's `config.pbtxt` parameters under which it says which bundle it holds, if it does."""
+
+
+@dataclass(frozen=True)
+class TritonAddress:
+    """Where Triton listens for gRPC, host:port, and how it is reached."""
+
+    url: str
+    tls: bool = False
+    ca_file: Path | None = None
+
+
+class TritonInference:
+    """One long-lived connection to one Triton; make it inside the event loop that uses it.
+
+    Args:
+        timeout_s: deadline of each call.
+        rows: the largest batch that will be sent; `check` compares it with the model's `max_batch_size`.
+    """
+
+    def __init__(self, bundle: Bundle, address: TritonAddress, timeout_s: float, rows: int) -> None:
+        self._bundle = bundle
+        self._address = address
+        self._timeout_s = timeout_s
+        self._rows = rows
+        self._closed = False
+        self._client = InferenceServerClient(
+            address.url,
+            ssl=address.tls,
+            root_certificates=str(address.ca_file) if address.ca_file else None,
+            channel_args=list(CHANNEL_ARGS),
+        )
+
+    async def check(self) -> None:
+        name, timeout = self._bundle.model.name, self._timeout_s
+        self._refuse_when_closed()
+        try:
+            if not await self._client.is_server_live(client_timeout=timeout):
+                raise InferenceUnavailable(f"Triton at {self._address.url} is not live yet; wait for it")
+            if not await self._client.is_model_ready(name, client_timeout=timeout):
+                raise InferenceUnavailable(
+                    f"Triton at {self._address.url} has not loaded model '{name}'; wait, or see Triton's log"
+                )
+            metadata = await self._client.get_model_metadata(name, client_timeout=timeout)
+            config = (await self._client.get_model_config(name, client_timeout=timeout)).config
+        except InferenceServerException as error:
+            raise self._translate(error) from error
+        self._compare_tensors(metadata)
+        self._compare_config(config)
+
+    async def infer(self, batch: TokenBatch) -> Logits:
+        self._refuse_when_closed()
+        inputs = [
+            _tensor("input_ids", batch.input_ids),
+            _tensor("attention_mask", batch.attention_mask),
+        ]
+        outputs = [InferRequestedOutput(name) for name in OUTPUTS]
+        try:
+            result = await self._client.infer(
+                self._bundle.model.name, inputs, outputs=outputs, client_timeout=self._timeout_s
+            )
+        except InferenceServerException as error:
+            raise self._translate(error) from error
+        logits = Logits(*(self._array(result, name) for name in OUTPUTS))
+        validate(logits, batch, len(self._bundle.topics))
+        return logits
+
+    async def aclose(self) -> None:
+        if not self._closed:
+            self._closed = True
+            await self._client.close()
+
+    def _refuse_when_closed(self) -> None:
+        if self._closed:
+            raise InferenceUnavailable(f"the connection to Triton at {self._address.url} was closed")
+
+    def _translate(self, error: InferenceServerException) -> PolyvoxError:
+        """Our error for a foreign one; a status that gRPC may add later counts as an outage: nothing is lost by it."""
+        kind = _BY_NAME.get(error.status() or "", InferenceUnavailable)
+        name = (error.status() or "no status").removeprefix("StatusCode.")
+        return kind(
+            f"Triton at {self._address.url} answered {name} for model '{self._bundle.model.name}': {error.message()}"
+        )
+
+    def _array(self, result: InferResult, name: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """An output as an array."""
+        try:
+            array = result.as_numpy(name)
+        except (ValueError, TypeError) as error:
+            raise self._wrong(f"its output '{name}' cannot be read ({error})") from error
+        if array is None:
+            raise self._wrong(f"its answer lacks '{name}'")
+        return array  # type: ignore[no-any-return]
+
+    def _wrong(self, problem: str) -> ModelInvalid:
+        return ModelInvalid(
+            f"Triton at {self._address.url} does not run what {self._bundle.directory} describes: {problem}; "
+            f"deploy that version of '{self._bundle.model.name}', or point the worker at the deployed bundle"
+        )
+
+    def _compare_tensors(self, metadata: Any) -> None:
+        """Compare names, types and shapes; -1 stands for a free size."""
+        topics = len(self._bundle.topics)
+        expected = {
+            "input_ids": ("INT64", [-1, -1]),
+            "attention_mask": ("INT64", [-1, -1]),
+            "sentiment_logits": ("FP32", [-1, SENTIMENTS]),
+            "topic_logits": ("FP32", [-1, topics]),
+            "tag_logits": ("FP32", [-1, -1, TAGS]),
+        }
+        tensors = [*metadata.inputs, *metadata.outputs]
+        found = {tensor.name: (tensor.datatype, list(tensor.shape)) for tensor in tensors}
+        for name, (datatype, shape) in expected.items():
+            if found.get(name) != (datatype, shape):
+                raise self._wrong(f"'{name}' is {found.get(name, 'missing')}, expected {(datatype, shape)}")
+        extra = {tensor.name for tensor in metadata.inputs} - set(expected)
+        if extra:
+            raise self._wrong(f"it needs inputs that nobody sends: {', '.join(sorted(extra))}")
+
+    def _compare_config(self, config: Any) -> None:
+        """Compare the batch size and, where the configuration tells it, the bundle's version."""
+        if config.max_batch_size < self._rows:
+            raise self._wrong(
+                f"it takes {config.max_batch_size} rows, but batches of up to {self._rows} will be sent "
+                "(POLYVOX_BATCH_POSTS, or max_batch_size in config.pbtxt)"
+            )
+        if VERSION_PARAMETER in config.parameters:
+            version = config.parameters[VERSION_PARAMETER].string_value
+            if version != self._bundle.model.version:
+                raise self._wrong(f"it is {version}, expected {self._bundle.model.version}")
+
+
+def _tensor(name: str, array: np.ndarray[Any, np.dtype[np.int64]]) -> InferInput:
+    tensor = InferInput(name, list(array.shape), "INT64")
+    tensor.set_data_from_numpy(array)
+    return tensor

@@ -1,0 +1,29 @@
+"""The command `polyvox`: commands with lazy imports and no logic of their own. The only importer of typer and rich."""
+
+from __future__ import annotations
+
+import typer
+
+from worker.cli import analyze, dead_letters, demo, model, posts, servers
+from worker.cli.console import ErrorsInOneLine, examples
+
+app = typer.Typer(
+    name="polyvox",
+    cls=ErrorsInOneLine,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Sentiment, topics and entities of posts in many languages: from Kafka, through one BERT on Triton, to Redis.",
+    epilog=examples(
+        "polyvox demo                                   everything on this machine, on real text",
+        'polyvox analyze "Der Zug kam pünktlich."       one text, no server needed',
+        "polyvox up                                     a local stack and a worker, until Ctrl-C",
+        "polyvox produce posts.jsonl && polyvox tail enriched",
+        after="Settings are environment variables: POLYVOX_KAFKA_BROKERS, POLYVOX_TRITON_URL, POLYVOX_REDIS_URL, ... "
+        "Exit codes: 0 fine, 1 a problem was found, 2 wrong usage or settings, 130 Ctrl-C.",
+    ),
+)
+
+for commands in (demo, servers, posts, analyze, dead_letters, model):
+    commands.add_to(app)

@@ -1,0 +1,112 @@
+"""What all commands share: consoles, exit codes, errors in one line, examples in help, text that is safe to print."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from typer.core import TyperGroup
+
+from worker.errors import ConfigInvalid, PlatformUnsupported, PolyvoxError
+
+PLAIN_WIDTH = 120
+"""Columns of a table that goes to a file or a pipe."""
+
+
+class Exit(IntEnum):
+    """What the process ends with."""
+
+    FINE = 0
+    PROBLEM = 1
+    USAGE = 2
+    TERMINATED = 143
+    INTERRUPTED = 130
+
+
+def out() -> Console:
+    """Standard output; without control codes when it is no terminal. Made anew, since tests replace the streams."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+
+
+def err() -> Console:
+    """Standard error, where everything goes that is not the answer."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say(message: str, style: str = "") -> None:
+    """One line on standard error, taken literally."""
+    err().print(message, style=style, markup=False)
+
+
+def json_line(value: Any) -> None:
+    """One JSON object on standard output, flushed, so that a pipe sees it at once."""
+    print(json.dumps(value, ensure_ascii=False, default=str), flush=True)
+
+
+def exit_code(error: PolyvoxError) -> Exit:
+    """Settings and machines that cannot work are wrong usage; everything else is a problem that was found."""
+    return Exit.USAGE if isinstance(error, ConfigInvalid | PlatformUnsupported) else Exit.PROBLEM
+
+
+class ErrorsInOneLine(TyperGroup):
+    """The root command: an expected error is one line on standard error, and Ctrl-C is quiet."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except PolyvoxError as error:
+            say(f"polyvox: {error}", style="red")
+            raise typer.Exit(exit_code(error)) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(Exit.INTERRUPTED) from None
+
+
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM unwind as Ctrl-C does, so that what was started is stopped."""
+
+    def end(_number: int, _frame: object) -> None:
+        raise SystemExit(Exit.TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def examples(*commands: str, after: str = "") -> str:
+    """The epilog of a help text: commands to copy, then a remark. Typer shows paragraphs as lines."""
+    lines = ["[bold]Examples[/bold]", *(f"[green]{escape(_wide(command))}[/green]" for command in commands)]
+    return "\n\n".join([*lines, *([f"\u200b\n\n{escape(after)}"] if after else [])])
+
+
+def _wide(command: str) -> str:
+    """Keep runs of spaces, which help texts would fold, as no-break spaces."""
+    return command.replace("  ", "\u00a0\u00a0")
+
+
+def printable(text: str, limit: int | None = None) -> str:
+    """A post's text for a terminal: one line, no control or direction-override characters, at most so many characters.
+
+    A post may hold escape sequences that would rewrite the reader's screen.
+    """
+    line = " ".join(text.split())
+    safe = "".join(character for character in line if _is_safe(character))
+    return safe if limit is None or len(safe) <= limit else safe[: limit - 1] + "…"
+
+
+def _is_safe(character: str) -> bool:
+    """Cc holds the escape character; U+202A-202E and U+2066-2069 turn the direction of what follows."""
+    if character in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069":
+        return False
+    return unicodedata.category(character) not in ("Cc", "Cs")

@@ -1,0 +1,46 @@
+"""`polyvox up`, `polyvox run`, `polyvox status` and `polyvox version`."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import Annotated
+
+import typer
+
+from worker.cli import status
+from worker.cli.console import examples, out
+from worker.settings import Role, load_settings
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    app.command(
+        epilog=examples(
+            "polyvox run",
+            "polyvox run --role enrich",
+            "POLYVOX_KAFKA_BROKERS=kafka:9092 POLYVOX_TRITON_URL=triton:8001 POLYVOX_REDIS_URL=redis://redis polyvox run",
+            after="Logs are JSON lines on standard error. GET /live, /ready and /metrics answer at POLYVOX_HEALTH_HOST and "
+            "POLYVOX_HEALTH_PORT. SIGTERM and Ctrl-C finish what was read and end with 0; 2 means unusable settings, 70 "
+            "a failure after which a supervisor may start it again.",
+        )
+    )(run)
+    status.add_to(app)
+    app.command()(version)
+
+
+def run(
+    role: Annotated[Role | None, typer.Option(help="which stage: enrich, aggregate, or all; POLYVOX_ROLE by default")] = None,
+) -> None:
+    """Run the worker against the servers of the settings."""
+    configured = load_settings(**({} if role is None else {"role": role}))
+    from worker.stream.main import run as run_worker
+
+    raise typer.Exit(run_worker(configured))
+
+
+def version() -> None:
+    """Print the version."""
+    try:
+        out().print(metadata.version("polyvox"), markup=False)
+    except metadata.PackageNotFoundError:
+        out().print("unknown: not installed as a package", markup=False)

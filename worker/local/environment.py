@@ -1,0 +1,119 @@
+"""Triton's own virtual environment: made when it is absent or out of date, never taken for complete when it is not.
+
+It is apart from the main one because Triton's python backend needs numpy below 2 (requirements/triton.in).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.util
+import sys
+import sysconfig
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from worker.errors import PlatformUnsupported
+from worker.local.process import Guarded, Launch, log_tail
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+LAYOUT = "1"  # raise when this module makes the environment in another way
+LOCK_POLL_S = 0.5
+STOP_S = 2.0
+
+Progress = Callable[[str], None]
+
+
+def requirements_file(repository: Path = REPOSITORY) -> Path:
+    """The lock with hashes when there is one, else the list it is made from."""
+    lock = repository / "requirements" / "triton.txt"
+    return lock if lock.is_file() else lock.with_suffix(".in")
+
+
+def site_packages(environment: Path) -> Path:
+    """Where an environment made by this interpreter keeps its packages."""
+    return Path(sysconfig.get_path("purelib", "venv", {"base": str(environment), "platbase": str(environment)}))
+
+
+def fingerprint(requirements: Path) -> str:
+    """What a finished environment was made from: layout, interpreter and requirements."""
+    parts = (LAYOUT, sys.version, sys.base_prefix, str(REPOSITORY))
+    return hashlib.sha256("\n".join(parts).encode() + requirements.read_bytes()).hexdigest()
+
+
+def is_current(environment: Path, requirements: Path) -> bool:
+    """Whether the environment was finished, from these requirements."""
+    stamp = environment / "polyvox-stamp"
+    return stamp.is_file() and stamp.read_text() == fingerprint(requirements)
+
+
+def ensure_triton_environment(environment: Path, progress: Progress) -> None:
+    """Make or renew the environment; does nothing, in microseconds, when it is current.
+
+    May be interrupted at any point: the stamp is written last, and without it everything is made again. Two processes
+    may call it at once: the second waits for the first.
+
+    Raises:
+        PlatformUnsupported: the installation failed; the message holds the end of its log.
+    """
+    requirements = requirements_file()
+    if is_current(environment, requirements):
+        return
+    with _locked(environment.with_name(environment.name + ".lock"), progress):
+        if not is_current(environment, requirements):
+            _install(environment, requirements, progress)
+
+
+def _install(environment: Path, requirements: Path, progress: Progress) -> None:
+    if importlib.util.find_spec("pip") is None:
+        raise PlatformUnsupported(f"pip is missing from {sys.prefix}: run `{sys.executable} -m ensurepip`")
+    started_s = time.monotonic()
+    progress(f"triton: installing its environment in {environment} (about 110 MB to download, once)")
+    _run(environment, "-m", "venv", "--clear", "--without-pip", str(environment))
+    _run(
+        environment,
+        *("-m", "pip", "--python", str(environment / "bin" / "python"), "install", "--no-input", "--progress-bar", "off"),
+        *("--disable-pip-version-check", "--no-deps", "--only-binary", ":all:", "--requirement", str(requirements)),
+    )
+    # triton_models/*/1/model.py import `worker`; a path file is an editable install without a build.
+    (site_packages(environment) / "polyvox.pth").write_text(f"{REPOSITORY}\n")
+    stamp = environment / "polyvox-stamp"
+    partial = stamp.with_suffix(".partial")
+    partial.write_text(fingerprint(requirements))
+    partial.rename(stamp)
+    progress(f"triton: environment installed in {time.monotonic() - started_s:.0f} s")
+
+
+def _run(environment: Path, *arguments: str) -> None:
+    """Run this interpreter with `arguments`; guarded, so that an interrupted installation leaves no process."""
+    log = environment.with_name(environment.name + ".log")
+    child = Guarded(Launch((sys.executable, *arguments), environment.parent, log, stop_s=STOP_S))
+    try:
+        status = child.wait()
+    finally:
+        child.stop()
+    if status != 0:
+        raise PlatformUnsupported(
+            f"installing Triton's environment in {environment} failed (status {status}). The end of {log}:\n"
+            f"{log_tail(log)}\n  Check the network and the free disk space (350 MB), then run the same command again."
+        )
+    log.unlink()
+
+
+@contextmanager
+def _locked(path: Path, progress: Progress) -> Iterator[None]:
+    """Hold an exclusive lock on `path`; says once that it waits."""
+    with path.open("w") as lock:
+        told = False
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not told:
+                    progress("triton: another process installs the environment; waiting for it")
+                told = True
+                time.sleep(LOCK_POLL_S)
+        yield

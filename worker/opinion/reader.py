@@ -1,0 +1,139 @@
+"""What queries read from a store, shard by shard, and how Redis answers it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from worker.opinion import keys
+from worker.opinion.cells import Bucket, Cell, Measures
+from worker.opinion.client import Link
+
+Cells = dict[Cell, Measures]
+_PIECE = 500
+"""Commands in one pipeline: bounds the memory of a long series."""
+
+
+@dataclass(slots=True)
+class Posts:
+    """The posts of one bucket in one shard.
+
+    `counts` may hold newest_event_ms, dead_lettered, resolved, too_late and, of a day, copies.
+    """
+
+    cells: Cells = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Forms:
+    """The surface forms that are named in one bucket and shard; each may lack up to `lost` mentions."""
+
+    cells: dict[str, Cells] = field(default_factory=dict)
+    lost: int = 0
+
+
+class Reader(Protocol):
+    """Reads the aggregates of one shard at a time; answers in the order of the buckets asked for."""
+
+    async def shards(self) -> list[str]:
+        """Every shard that was ever written, sorted."""
+        ...
+
+    async def totals(self, shard: str) -> dict[str, int]:
+        """The counters over all time; names in `docs/redis-layout.md`."""
+        ...
+
+    async def posts(self, shard: str, buckets: Sequence[Bucket]) -> list[Posts]:
+        """Posts per cell, and completeness; levels minute, hour, day."""
+        ...
+
+    async def mentions(self, shard: str, buckets: Sequence[Bucket]) -> list[Cells]:
+        """All mentions per cell, exact; levels five_minutes, hour, day."""
+        ...
+
+    async def forms(self, shard: str, buckets: Sequence[Bucket], only: str | None = None) -> list[Forms]:
+        """Mentions per surface form, approximate; `only` one form, or all."""
+        ...
+
+
+class RedisReader:
+    """The aggregates in Redis.
+
+    Args:
+        link: the connection; closed by its owner.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def shards(self) -> list[str]:
+        async with self._link.use("listing partitions") as client:
+            return sorted(map(str, await client.smembers(keys.SHARDS)))
+
+    async def totals(self, shard: str) -> dict[str, int]:
+        async with self._link.use("reading totals") as client:
+            found = await client.hgetall(f"{keys.prefix(shard)}:totals")
+        return {str(name): int(value) for name, value in found.items()}
+
+    async def posts(self, shard: str, buckets: Sequence[Bucket]) -> list[Posts]:
+        replies = await self._read(_names(shard, "posts", buckets), lambda pipe, key: pipe.hgetall(key))
+        cells = await self._cells_by_id(shard)
+        answer = []
+        for reply in replies:
+            found = Posts()
+            for name, value in reply.items():
+                if name in cells:
+                    found.cells[cells[name]] = keys.parse_measures(value)
+                else:
+                    found.counts[name] = int(value)
+            answer.append(found)
+        return answer
+
+    async def mentions(self, shard: str, buckets: Sequence[Bucket]) -> list[Cells]:
+        replies = await self._read(_names(shard, "mentions", buckets), lambda pipe, key: pipe.hgetall(key))
+        cells = await self._cells_by_id(shard)
+        return [{cells[name]: keys.parse_measures(value) for name, value in reply.items()} for reply in replies]
+
+    async def forms(self, shard: str, buckets: Sequence[Bucket], only: str | None = None) -> list[Forms]:
+        names = _names(shard, "forms", buckets)
+        if only is None:
+            replies = await self._read(names, lambda pipe, key: pipe.hgetall(key))
+        else:
+            pairs = await self._read(names, lambda pipe, key: pipe.hmget(key, only, ""))
+            replies = [dict(zip((only, ""), pair, strict=True)) for pair in pairs]
+        cells = await self._cells_by_id(shard)
+        answer = []
+        for reply in replies:
+            lost = int(reply.pop("", None) or 0)
+            named = {form: _parse_form(value, cells) for form, value in reply.items() if value is not None}
+            answer.append(Forms(named, lost))
+        return answer
+
+    async def _read(self, names: Sequence[str], command: Callable[[Any, str], object]) -> list[Any]:
+        """The replies to one command per key, asked for in pipelines."""
+        replies: list[Any] = []
+        for start in range(0, len(names), _PIECE):
+            async with self._link.use("reading aggregates") as client, client.pipeline(transaction=False) as pipe:
+                for name in names[start : start + _PIECE]:
+                    command(pipe, name)
+                replies += await pipe.execute()
+        return replies
+
+    async def _cells_by_id(self, shard: str) -> dict[str, Cell]:
+        """What the numbers in the buckets mean; read after them, since numbers are only ever added."""
+        async with self._link.use("reading cells") as client:
+            found = await client.hgetall(f"{keys.prefix(shard)}:cells")
+        return {str(number): keys.parse_cell_name(str(name)) for name, number in found.items()}
+
+
+def _names(shard: str, kind: str, buckets: Sequence[Bucket]) -> list[str]:
+    """The keys of some buckets."""
+    return [f"{keys.prefix(shard)}:{kind}:{keys.bucket_suffix(bucket)}" for bucket in buckets]
+
+
+def _parse_form(value: str, cells: dict[str, Cell]) -> Cells:
+    """The cells of one form, `<cell number>:<measures>;...`."""
+    parts = (part.partition(":") for part in value.split(";"))
+    return {cells[number]: keys.parse_measures(measures) for number, _, measures in parts}
