@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +77,7 @@ def test_spans_are_in_the_original(text: str, seed: int):
         assert entity.text == text[entity.start : entity.end] != ""
         assert trim(text, entity.start, entity.end) == (entity.start, entity.end)
         assert 0 <= entity.confidence <= 1
-    assert all(before.end <= after.start for before, after in zip(entities, entities[1:], strict=False))
+    assert all(before.end <= after.start for before, after in pairwise(entities))
 
 
 @given(TEXTS, st.integers(0, 9999))
@@ -128,7 +128,7 @@ def test_windows_count_by_their_tokens():
 
 
 def test_spans_across_windows():
-    """An entity that crosses the cut between windows is one span; each token is read where it is farthest from an edge."""
+    """An entity across the cut between windows is one span: each token is read where it is farthest from an edge."""
     text = "on " * 21 + "New York " + "on " * 30
     prepared = PREPARER.prepare(text)
     assert len(prepared.windows) > 2
@@ -149,7 +149,7 @@ def test_spans_across_windows():
 def test_spans_refer_to_what_was_written():
     """Offsets count characters of the original: links, mentions, zero-width and decomposed characters included."""
     text = "@someone\u200b  https://t.co/abc  Jose\u0301 in Zu\u0308rich!"
-    entities = tagged(text, **{"José": "PER", "Zürich": "LOC"}).entities
+    entities = tagged(text, José="PER", Zürich="LOC").entities
     assert [(e.type, e.text, e.start) for e in entities] == [("PER", "Jose\u0301", 29), ("LOC", "Zu\u0308rich", 38)]
 
 
@@ -206,7 +206,7 @@ def test_best_valid_sequence(rows: list[list[int]]):
         ("«Le Monde»", "Le Monde"),
         ("#Tesla", "Tesla"),
         ("U.S.", "U.S."),
-        ("U.S...", "U.S"),
+        ("U.S...", "U.S."),
         ("Seattle.", "Seattle"),
         ("Bayern (Munich)", "Bayern (Munich)"),
         ("東京「本社」", "東京「本社」"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -78,7 +79,7 @@ def test_offsets_lie_in_the_text(text: str):
     """Offsets are within the normalised text, in order, and never begin with the space before a word."""
     prepared = preparer(max_windows=1000).prepare(text)
     starts, ends = prepared.starts, prepared.ends
-    assert (0 <= starts).all()
+    assert (starts >= 0).all()
     assert (starts <= ends).all()
     assert (ends <= len(prepared.normalised.text)).all()
     real = starts < ends
@@ -94,7 +95,7 @@ def test_added_space_has_no_place():
 
 @pytest.mark.parametrize("words", [1, 20, 29, 30, 31, 52, 53, 54, 99])
 def test_neighbouring_windows_overlap(words: int):
-    """No token stands at a cut in all windows that hold it: neighbours share at least a quarter of the trained length."""
+    """No token is read only at a cut: neighbours share at least a quarter of the trained length."""
     prepared = preparer(max_windows=100).prepare("q" * words)  # "q" is one token each, after the added space
     ends = [window.first + window.length - 2 for window in prepared.windows]
     assert ends[-1] == len(prepared.starts)
@@ -126,9 +127,10 @@ def test_huge_text_of_few_tokens_is_kept():
     assert prepared.ends[-1] == 200_000
 
 
-@given(st.lists(st.sampled_from(["London", "trains", "Straße", "東京の会社", "e\u0301", "a,b", "🙂"]), min_size=800))
-def test_chunks_read_as_the_whole(words: list[str]):
+@pytest.mark.parametrize("seed", range(5))
+def test_chunks_read_as_the_whole(seed: int):
     """A text with spaces gives the same tokens at the same places whether it is tokenized in chunks or at once."""
+    words = random.Random(seed).choices(["London", "trains", "Straße", "東京の会社", "e\u0301", "a,b", "🙂"], k=2000)
     prepared = preparer(10_000).prepare(" ".join(words))
     whole = BUNDLE.tokenizer.encode(prepared.normalised.text, add_special_tokens=False)
     assert tokens_of(prepared) == whole.ids

@@ -28,8 +28,11 @@ from worker.timing import SystemClock
 
 BUNDLE = Path(__file__).parent.parent / "fixtures" / "tiny_models" / "analyzer" / "1"
 SETTINGS = load_settings(max_record_bytes=20_000, pool_wait_ms=1, inference="triton")
-ROUTES = Routes(SETTINGS.input_topics, {"posts.social": "tid-s", "posts.financial": "tid-f"}, "enriched", "dead", 20_000)
+ROUTES = Routes(
+    SETTINGS.input_topics, {"posts.social": "tid-s", "posts.financial": "tid-f"}, "enriched", "dead", 20_000
+)
 BROKER_MS = 1_790_000_000_000
+SOCIAL_1 = TopicPartition("posts.social", 1)
 Result = TypeVar("Result")
 
 
@@ -66,9 +69,7 @@ class Bench:
         parts = EnrichParts(ROUTES, self.bundle, preparer, self.inference, self.publisher, self.strike, SystemClock())
         return EnrichStage(parts, SETTINGS)
 
-    def record(
-        self, offset: int, value: bytes | None, tp: TopicPartition = TopicPartition("posts.social", 1), **more: Any
-    ) -> SourceRecord:
+    def record(self, offset: int, value: bytes | None, tp: TopicPartition = SOCIAL_1, **more: Any) -> SourceRecord:
         headers = more.get("headers", ())
         return SourceRecord(tp, offset, BROKER_MS, b"key", value, headers, lambda: self.acked.append((tp, offset)))
 
@@ -86,7 +87,9 @@ class Bench:
             assert await draining
         finally:
             await stage.aclose()
-        return [record for partition in sorted(self.publisher.partitions) for record in self.publisher.partitions[partition]]
+        return [
+            record for partition in sorted(self.publisher.partitions) for record in self.publisher.partitions[partition]
+        ]
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +125,9 @@ BAD = {
 def test_a_bad_record_is_a_dead_letter_with_its_reason(bench: Bench, value: bytes, where: tuple[str, str]) -> None:
     """Bad input becomes a dead letter: its bytes (a prefix when too large), and stage, reason and position."""
     good = post()
-    first, dead, last = sort_by_offset(run(bench.outcomes([bench.record(*pair) for pair in enumerate([good, value, good])])))
+    first, dead, last = sort_by_offset(
+        run(bench.outcomes([bench.record(*pair) for pair in enumerate([good, value, good])]))
+    )
     assert dead.topic == "dead"
     letter = dead_letter_from_headers(dead.headers)
     assert (letter.stage, letter.reason) == where

@@ -16,10 +16,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Sentiment, topics and entities of posts in many languages: from Kafka, through one BERT on Triton, to Redis.",
     epilog=examples(
-        "polyvox demo                                   everything on this machine, on real text",
-        'polyvox analyze "Der Zug kam pünktlich."       one text, no server needed',
-        "polyvox up                                     a local stack and a worker, until Ctrl-C",
-        "polyvox produce posts.jsonl && polyvox tail enriched",
+        "polyvox demo                     # everything on this machine, on real text",
+        'polyvox analyze "Was für ein Tag!"   # one text, no server needed',
+        "polyvox up                       # a local stack and a worker, until Ctrl-C",
+        "polyvox produce posts.jsonl      # in another terminal",
+        "polyvox tail enriched",
         after="Settings are environment variables: POLYVOX_KAFKA_BROKERS, POLYVOX_TRITON_URL, POLYVOX_REDIS_URL, ... "
         "Exit codes: 0 fine, 1 a problem was found, 2 wrong usage or settings, 130 Ctrl-C.",
     ),

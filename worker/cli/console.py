@@ -85,14 +85,9 @@ def ended_by_sigterm() -> Iterator[None]:
 
 
 def examples(*commands: str, after: str = "") -> str:
-    """The epilog of a help text: commands to copy, then a remark. Typer shows paragraphs as lines."""
-    lines = ["[bold]Examples[/bold]", *(f"[green]{escape(_wide(command))}[/green]" for command in commands)]
-    return "\n\n".join([*lines, *([f"\u200b\n\n{escape(after)}"] if after else [])])
-
-
-def _wide(command: str) -> str:
-    """Keep runs of spaces, which help texts would fold, as no-break spaces."""
-    return command.replace("  ", "\u00a0\u00a0")
+    """The epilog of a help text: commands to copy, then a remark."""
+    lines = ["[bold]Examples[/bold]", *(f"  [green]{escape(command)}[/green]" for command in commands)]
+    return "\n".join([*lines, *(["", escape(after)] if after else [])])
 
 
 def printable(text: str, limit: int | None = None) -> str:

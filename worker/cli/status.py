@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 ANSWER_S = 2.0
 """How long a server may take to answer."""
 
+NOT_HERE = "none at this address"
+"""A worker that runs on another machine is no problem."""
+
 
 @dataclass(frozen=True)
 class Check:
@@ -134,7 +137,7 @@ def _worker(configured: Settings) -> Check:
         answer = connection.getresponse()
         said = answer.read(200).decode("utf-8", "replace").strip()
     except (OSError, http.client.HTTPException):
-        return Check("worker", where, "none at this address")
+        return Check("worker", where, NOT_HERE)
     finally:
         connection.close()
     return Check("worker", where, said, None if answer.status == http.HTTPStatus.OK else said)
@@ -160,7 +163,7 @@ def _table(checks: list[Check]) -> Table:
 
     table = Table("", "server", "where", "", box=None, pad_edge=False)
     for check in checks:
-        mark = Text("✗", "red") if check.problem else Text("✓", "green")
+        mark = Text("✗", "red") if check.problem else Text("-" if check.said == NOT_HERE else "✓", "green")
         said = Text(check.problem or check.said, "red" if check.problem else "")
         table.add_row(mark, check.name, check.where, said)
     return table

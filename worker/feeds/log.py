@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
@@ -16,6 +17,9 @@ SILENCE_LIMIT_S = 10.0
 
 POLL_MS = 200
 """How long one poll waits; also how fast a reader notices that it should stop."""
+
+TOPICS_NAMED = 10
+"""Topics that the error for an unknown one names, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +39,13 @@ def partitions_of(client: KafkaConsumer, topic: str) -> list[TopicPartition]:
     """All partitions of a topic, in order.
 
     Raises:
-        ConfigInvalid: there is no such topic; names those that are there.
+        ConfigInvalid: there is no such topic; names some that are there.
     """
     found = client.partitions_for_topic(topic)
     if not found:
-        there = ", ".join(sorted(name for name in client.topics() if not name.startswith("__"))) or "none"
-        raise ConfigInvalid(f"there is no topic '{topic}'; topics there: {there}")
+        there = sorted(name for name in client.topics() if not name.startswith("__"))
+        near = get_close_matches(topic, there, TOPICS_NAMED) or there[:TOPICS_NAMED]
+        raise ConfigInvalid(f"there is no topic '{topic}'; topics there: {', '.join(near) or 'none'}")
     return [TopicPartition(topic, partition) for partition in sorted(found)]
 
 

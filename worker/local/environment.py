@@ -8,6 +8,8 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import importlib.util
+import os
+import shutil
 import sys
 import sysconfig
 import time
@@ -61,7 +63,8 @@ def ensure_triton_environment(environment: Path, progress: Progress) -> None:
     requirements = requirements_file()
     if is_current(environment, requirements):
         return
-    with _locked(environment.with_name(environment.name + ".lock"), progress):
+    environment.mkdir(parents=True, exist_ok=True)
+    with _locked(environment, progress):
         if not is_current(environment, requirements):
             _install(environment, requirements, progress)
 
@@ -71,7 +74,8 @@ def _install(environment: Path, requirements: Path, progress: Progress) -> None:
         raise PlatformUnsupported(f"pip is missing from {sys.prefix}: run `{sys.executable} -m ensurepip`")
     started_s = time.monotonic()
     progress(f"triton: installing its environment in {environment} (about 110 MB to download, once)")
-    _run(environment, "-m", "venv", "--clear", "--without-pip", str(environment))
+    _empty(environment)
+    _run(environment, "-m", "venv", "--without-pip", str(environment))
     _run(
         environment,
         *("-m", "pip", "--python", str(environment / "bin" / "python"), "install", "--no-input", "--progress-bar", "off"),
@@ -88,8 +92,8 @@ def _install(environment: Path, requirements: Path, progress: Progress) -> None:
 
 def _run(environment: Path, *arguments: str) -> None:
     """Run this interpreter with `arguments`; guarded, so that an interrupted installation leaves no process."""
-    log = environment.with_name(environment.name + ".log")
-    child = Guarded(Launch((sys.executable, *arguments), environment.parent, log, stop_s=STOP_S))
+    log = environment / "install.log"
+    child = Guarded(Launch((sys.executable, *arguments), environment, log, stop_s=STOP_S))
     try:
         status = child.wait()
     finally:
@@ -99,13 +103,22 @@ def _run(environment: Path, *arguments: str) -> None:
             f"installing Triton's environment in {environment} failed (status {status}). The end of {log}:\n"
             f"{log_tail(log)}\n  Check the network and the free disk space (350 MB), then run the same command again."
         )
-    log.unlink()
+
+
+def _empty(directory: Path) -> None:
+    """Delete what a directory holds, not the directory: it is the lock."""
+    for entry in directory.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
 
 
 @contextmanager
-def _locked(path: Path, progress: Progress) -> Iterator[None]:
-    """Hold an exclusive lock on `path`; says once that it waits."""
-    with path.open("w") as lock:
+def _locked(directory: Path, progress: Progress) -> Iterator[None]:
+    """Hold an exclusive lock on `directory`; says once that it waits."""
+    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
         told = False
         while True:
             try:
@@ -117,3 +130,5 @@ def _locked(path: Path, progress: Progress) -> Iterator[None]:
                 told = True
                 time.sleep(LOCK_POLL_S)
         yield
+    finally:
+        os.close(lock)

@@ -6,17 +6,19 @@ import lzma
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Encoding
 
 from worker.model.detokenise import join_words
-from worker.model.model_text import model_text
 from worker.model.network import SENTIMENT_LABELS, TAG_LABELS
 from worker.model.topics import TopicTable
+from worker.text.normalise import normalise
 
 IGNORED = -100  # torch's cross entropy skips this label
+NEUTRAL = SENTIMENT_LABELS.index("neutral")
 SPAN_TYPES = ("PER", "ORG", "LOC")
 HELD_OUT_PERCENT = 15
 # Written without spaces between words, so characters of the tokens are joined as they are.
@@ -132,10 +134,10 @@ def without_suffix(text: str, span: Span) -> Span:
 
 
 def clean(text: str) -> str:
-    """Source text as the worker's model text: literal \\uXXXX escapes decoded (UMSAB), then normalised."""
+    """Source text as the worker's model text: literal \\uXXXX escapes and HTML entities (UMSAB) decoded, then normalised."""
     decoded = ESCAPE.sub(lambda match: chr(int(match[1], 16)), text)
     # Escaped surrogate pairs become one character; a lone half is dropped.
-    return model_text(decoded.encode("utf-16", "surrogatepass").decode("utf-16", "ignore"))
+    return normalise(unescape(decoded.encode("utf-16", "surrogatepass").decode("utf-16", "ignore"))).text
 
 
 def hide_mentions(words: list[str], tags: list[str]) -> tuple[list[str], list[str]]:
@@ -147,7 +149,7 @@ def hide_mentions(words: list[str], tags: list[str]) -> tuple[list[str], list[st
             shown[-1] = "@user"
             kept[-1] = "O" if kept[-1] == tag == "O" else "B-MISC"
             continue
-        seen = model_text(word) or word
+        seen = normalise(word).text or word
         shown.append(seen)
         kept.append("B-MISC" if seen in ("@user", "http") and seen != word and tag != "O" else tag)
     return shown, kept

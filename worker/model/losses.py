@@ -5,11 +5,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from worker.model.batches import Batch
-from worker.model.data import IGNORED
-from worker.model.network import SENTIMENT_LABELS
+from worker.model.data import IGNORED, NEUTRAL
 from worker.model.topics import set_loss
-
-NEUTRAL = SENTIMENT_LABELS.index("neutral")
 
 
 def sentiment_losses(logits: Tensor, labels: Tensor, two_class: Tensor) -> Tensor:

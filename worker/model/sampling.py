@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
-from worker.model.data import ALIASES, DataFile, Example, held_out, read_examples
+from worker.model.data import ALIASES, NEUTRAL, DataError, DataFile, Example, held_out, read_examples
 from worker.model.recipe import Recipe, Source
 from worker.model.topics import TopicTable
 
@@ -65,6 +65,8 @@ def source_examples(data: Path, task: str, source: Source, recipe: Recipe, topic
         for example in read_examples(file, topics):
             if source.split == "dev" and held_out(example.text):
                 continue
+            if source.two_class and example.sentiment == NEUTRAL:
+                raise DataError(f"{file.path} has neutral rows, but the recipe calls {source.name} two_class")
             yield example
             rows += 1
             if rows == MAX_ROWS:

@@ -52,7 +52,7 @@ class MemoryStore:
         return ["aggregates are kept in memory and end with this process"]
 
     async def positions(self, shards: Iterable[str]) -> Positions:
-        return {shard: dict(self._shards[shard].positions) if shard in self._shards else {} for shard in shards}
+        return {shard: dict(self._known(shard).positions) for shard in shards}
 
     async def apply(self, shard: str, consumed: Consumed, outcomes: Sequence[Outcome]) -> Applied:
         require_shard(shard, outcomes)
@@ -115,10 +115,7 @@ class MemoryStore:
         _count_post(data, added)
 
     async def resolved(self, positions: Sequence[SourcePosition]) -> list[bool]:
-        return [
-            position.shard in self._shards and position.offset in self._shards[position.shard].analysed
-            for position in positions
-        ]
+        return [position.offset in self._known(position.shard).analysed for position in positions]
 
     async def strike(self, event_id: str) -> int:
         self._strikes[event_id] += 1
@@ -127,20 +124,24 @@ class MemoryStore:
     async def aclose(self) -> None:
         """Nothing to release."""
 
+    def _known(self, shard: str) -> _Shard:
+        """A shard to read; an empty one if nothing was ever applied to it."""
+        return self._shards.get(shard) or _Shard()
+
     async def shards(self) -> list[str]:
         return sorted(self._shards)
 
     async def totals(self, shard: str) -> dict[str, int]:
-        return {name: value for name, value in self._shards[shard].totals.items() if value}
+        return {name: value for name, value in self._known(shard).totals.items() if value}
 
     async def posts(self, shard: str, buckets: Sequence[Bucket]) -> list[Posts]:
-        return [self._shards[shard].posts.get(bucket, Posts()) for bucket in buckets]
+        return [self._known(shard).posts.get(bucket, Posts()) for bucket in buckets]
 
     async def mentions(self, shard: str, buckets: Sequence[Bucket]) -> list[Cells]:
-        return [self._shards[shard].mentions.get(bucket, {}) for bucket in buckets]
+        return [self._known(shard).mentions.get(bucket, {}) for bucket in buckets]
 
     async def forms(self, shard: str, buckets: Sequence[Bucket], only: str | None = None) -> list[Forms]:
-        found = [self._shards[shard].forms.get(bucket, Forms()) for bucket in buckets]
+        found = [self._known(shard).forms.get(bucket, Forms()) for bucket in buckets]
         if only is None:
             return found
         return [Forms({only: one.cells[only]} if only in one.cells else {}, one.lost) for one in found]

@@ -1,0 +1,183 @@
+"""The shipped network as an ONNX graph, written operator by operator from its weights.
+
+By hand rather than traced: the rows to quantise, the fused operators and the order of sums are what speed and the
+promise of equal logits in any batch hang on. The algebra differs from torch's in three exact ways: the attention's
+scale is folded into the query weights; the key bias is left out, because it adds the same to all scores of a query;
+the value bias moves behind the attention, whose weights sum to one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.model.onnx_graph import FLOAT, INT64, MICROSOFT, TensorProto, Graph, Port
+from worker.model.onnx_linear import Float32Linear, Linear, Precision, RowInt8Linear
+from worker.model.quantise import BLOCK, HALF, NIBBLE_ZERO, pack_blocks
+
+Floats = NDArray[np.float32]
+MASKED = -1e4  # exp of it is exactly 0, so that padding takes no part at all
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of the encoder that its weights do not tell."""
+
+    layers: int
+    heads: int
+    epsilon: float  # of the layer norms
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Names of int64 [1] vectors: batch rows B, tokens T, and R = B * T."""
+
+    batch: str
+    tokens: str
+    rows: str
+
+
+def build(weights: Mapping[str, Floats], shape: Shape, precision: Precision) -> bytes:
+    """The serialised model.
+
+    Args:
+        weights: the state of `MultiTaskBert`, float32, by torch's names.
+        precision: int8 keeps the embeddings in 4-bit blocks and the linear layers in int8; the heads stay float32.
+
+    Inputs: input_ids and attention_mask, int64 [B, T], T up to the number of positions. Outputs, float32:
+    sentiment_logits [B, 3], topic_logits [B, K], tag_logits [B, T, 7].
+    """
+    graph = Graph()
+    batch, tokens = (graph.op("Shape", "input_ids", start=axis, end=axis + 1) for axis in (0, 1))
+    sizes = Sizes(batch, tokens, graph.op("Mul", batch, tokens))
+    linear: Linear = RowInt8Linear(graph, sizes.rows) if precision == "int8" else Float32Linear(graph)
+    writer = BertWriter(graph, weights, shape, sizes, linear)
+    mask = graph.op("Cast", "attention_mask", to=FLOAT)
+    hidden = writer.embeddings(precision)
+    attend = writer.attention_mask(mask)
+    for layer in range(shape.layers):
+        hidden = writer.layer(f"encoder.encoder.layer.{layer}.", hidden, attend)
+    writer.heads(hidden, mask)
+    topics = weights["topic.bias"].size
+    inputs = [Port(name, INT64, ("B", "T")) for name in ("input_ids", "attention_mask")]
+    outputs = [
+        Port("sentiment_logits", FLOAT, ("B", weights["sentiment.bias"].size)),
+        Port("topic_logits", FLOAT, ("B", topics)),
+        Port("tag_logits", FLOAT, ("B", "T", weights["tags.bias"].size)),
+    ]
+    return graph.model("analyzer", inputs, outputs)
+
+
+@dataclass(frozen=True)
+class BertWriter:
+    """Writes the parts of the network; hidden states are float32 [R, D] throughout."""
+
+    graph: Graph
+    weights: Mapping[str, Floats]
+    shape: Shape
+    sizes: Sizes
+    linear: Linear
+
+    @property
+    def width(self) -> int:
+        """D, the width of the hidden states."""
+        return int(self.weights["encoder.embeddings.LayerNorm.bias"].size)
+
+    def weight(self, name: str) -> str:
+        """The name of a constant that holds one of the weights."""
+        return self.graph.constant(self.weights[name])
+
+    def embeddings(self, precision: Precision) -> str:
+        """Words, positions and the first token type, normalised."""
+        graph, prefix = self.graph, "encoder.embeddings."
+        table = self.weights[prefix + "word_embeddings.weight"]
+        if precision == "int8":
+            words = self._unpacked(table)
+        else:
+            words = graph.op("Gather", graph.constant(table), "input_ids")
+        kind = self.weights[prefix + "token_type_embeddings.weight"][0]
+        positions = graph.constant(self.weights[prefix + "position_embeddings.weight"] + kind)
+        positions = graph.op("Slice", positions, graph.ints(0), self.sizes.tokens, graph.ints(0))
+        hidden = self._norm(graph.op("Add", words, positions), prefix + "LayerNorm")
+        return graph.op("Reshape", hidden, graph.ints(-1, self.width))
+
+    def _unpacked(self, table: Floats) -> str:
+        """Gather the 4-bit rows of the tokens and unpack those alone: `quantise.unpack_blocks` in ONNX."""
+        graph, packed = self.graph, pack_blocks(table)
+        rows = graph.op("Gather", graph.constant(packed.nibbles), "input_ids")
+        scales = graph.op("Gather", graph.constant(packed.scales), "input_ids")
+        blocks = graph.op("Reshape", rows, graph.ints(0, 0, self.width // BLOCK, HALF))
+        low = graph.op("BitwiseAnd", blocks, graph.constant(np.uint8(15)))
+        high = graph.op("BitShift", blocks, graph.constant(np.uint8(4)), direction="RIGHT")
+        values = graph.op("Cast", graph.op("Concat", low, high, axis=3), to=FLOAT)
+        values = graph.op("Sub", values, graph.constant(np.float32(NIBBLE_ZERO)))
+        scales = graph.op("Unsqueeze", graph.op("Cast", scales, to=FLOAT), graph.ints(3))
+        return graph.op("Reshape", graph.op("Mul", values, scales), graph.ints(0, 0, self.width))
+
+    def attention_mask(self, mask: str) -> str:
+        """What is added to the scores, [B, 1, 1, T]: 0 for tokens, `MASKED` for padding."""
+        graph = self.graph
+        hidden = graph.op("Sub", graph.constant(np.float32(1)), mask)
+        return graph.op(
+            "Unsqueeze", graph.op("Mul", hidden, graph.constant(np.float32(MASKED))), graph.ints(1, 2)
+        )
+
+    def layer(self, prefix: str, hidden: str, attend: str) -> str:
+        """One encoder layer; `prefix` is its place in the state."""
+        hidden = self._attention(prefix + "attention.", hidden, attend)
+        wide = self.linear(hidden, self.weights[prefix + "intermediate.dense.weight"])
+        # The tanh form of GELU: at most 0.0005 from the exact one, a tenth of a quantisation step, and 25 % faster.
+        wide = self.graph.op(
+            "FastGelu", wide, self.weight(prefix + "intermediate.dense.bias"), domain=MICROSOFT
+        )
+        output = self.linear(wide, self.weights[prefix + "output.dense.weight"], "gelu")
+        total = self.graph.op("Sum", output, hidden, self.weight(prefix + "output.dense.bias"))
+        return self._norm(total, prefix + "output.LayerNorm")
+
+    def _attention(self, prefix: str, hidden: str, attend: str) -> str:
+        graph, weights, width = self.graph, self.weights, self.width
+        heads, scale = self.shape.heads, np.float32((width // self.shape.heads) ** -0.5)
+        shape = graph.op(
+            "Concat", self.sizes.batch, self.sizes.tokens, graph.ints(heads, width // heads), axis=0
+        )
+
+        def split(rows: str, order: list[int]) -> str:
+            return graph.op("Transpose", graph.op("Reshape", rows, shape), perm=order)
+
+        query = self.linear(hidden, weights[prefix + "self.query.weight"] * scale)
+        query = graph.op("Add", query, graph.constant(weights[prefix + "self.query.bias"] * scale))
+        key = self.linear(hidden, weights[prefix + "self.key.weight"])
+        value = self.linear(hidden, weights[prefix + "self.value.weight"])
+        scores = graph.op("MatMul", split(query, [0, 2, 1, 3]), split(key, [0, 2, 3, 1]))
+        shares = graph.op("Softmax", graph.op("Add", scores, attend), axis=-1)
+        mixed = graph.op("MatMul", shares, split(value, [0, 2, 1, 3]))
+        mixed = graph.op("Reshape", graph.op("Transpose", mixed, perm=[0, 2, 1, 3]), graph.ints(-1, width))
+        dense = weights[prefix + "output.dense.weight"]
+        bias = weights[prefix + "output.dense.bias"] + dense @ weights[prefix + "self.value.bias"]
+        total = graph.op("Sum", self.linear(mixed, dense), hidden, graph.constant(bias))
+        return self._norm(total, prefix + "output.LayerNorm")
+
+    def _norm(self, rows: str, name: str) -> str:
+        """Layer norm over the last axis. Not SkipLayerNormalization: that takes 8 times as long in onnxruntime 1.2x+."""
+        scale, bias = self.weight(name + ".weight"), self.weight(name + ".bias")
+        return self.graph.op("LayerNormalization", rows, scale, bias, axis=-1, epsilon=self.shape.epsilon)
+
+    def heads(self, hidden: str, mask: str) -> None:
+        """The three outputs: sentiment and topic from the mean of the token vectors, tags from each vector."""
+        graph = self.graph
+        shape = graph.op("Concat", self.sizes.batch, self.sizes.tokens, graph.ints(self.width), axis=0)
+        hidden = graph.op("Reshape", hidden, shape)
+        total = graph.op("MatMul", graph.op("Unsqueeze", mask, graph.ints(1)), hidden)
+        count = graph.op("ReduceSum", mask, graph.ints(1), keepdims=1)
+        mean = graph.op("Div", graph.op("Squeeze", total, graph.ints(1)), count)
+        for head, source, output in (
+            ("sentiment", mean, "sentiment_logits"),
+            ("topic", mean, "topic_logits"),
+            ("tags", hidden, "tag_logits"),
+        ):
+            weight = graph.constant(np.ascontiguousarray(self.weights[f"{head}.weight"].T))
+            product = graph.op("MatMul", source, weight)
+            graph.rename(graph.op("Add", product, self.weight(f"{head}.bias")), output)
