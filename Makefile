@@ -5,7 +5,7 @@ DEV := .venv-dev
 PIP_FLAGS := --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint bench bench-language lock schemas clean
+.PHONY: help demo test test-fast lint bench bench-language lock reference clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -30,8 +30,8 @@ bench: $(DEV)/.installed ## events/s of the path beside bare Triton, bare aiokaf
 bench-language: $(DEV)/.installed ## the language identifiers beside each other
 	@exec $(DEV)/bin/python bench/language.py
 
-schemas: $(DEV)/.installed ## write schemas/ from worker/events.py
-	$(DEV)/bin/python -m worker.schemas
+reference: $(DEV)/.installed ## write schemas/ and docs/settings.md from the code
+	$(DEV)/bin/python -m worker.reference
 
 lock: $(DEV)/.installed ## pin every dependency in requirements/
 	$(DEV)/bin/python requirements/lock.py

@@ -162,7 +162,9 @@ def implied_state(outcomes: Sequence[Outcome], shard: str = SHARD) -> dict[Any, 
                 newest[key] = max(newest.get(key, 0), added.at_ms)
             for mention in added.mentions:
                 for bucket in added.mention_buckets:
-                    counts.update({(shard, "mention", bucket, added.cell, i): v for i, v in enumerate(mention.measures)})
+                    counts.update(
+                        {(shard, "mention", bucket, added.cell, i): v for i, v in enumerate(mention.measures)}
+                    )
     for key, records in ids.items():
         counts[shard, "copies"] += records - 1
         counts[shard, Bucket("day", key.day_s), "copies"] += records - 1

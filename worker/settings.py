@@ -45,6 +45,11 @@ class Settings(BaseSettings):
     kafka_session_timeout_s: float = Field(45.0, gt=0, description="a silent worker loses its partitions after this")
     kafka_rebalance_timeout_s: float = Field(60.0, gt=0, description="how long a rebalance waits for all workers")
 
+    kafka_fetch_wait_ms: int = Field(
+        500, ge=1, description="how long a broker holds an empty fetch; Apache Kafka answers at once when records come"
+    )
+    kafka_idempotence: bool = Field(True, description="idempotent producer; off for brokers that lack it")
+
     input_topics: Annotated[dict[str, str], NoDecode] = Field(
         default={"posts.social": "social", "posts.financial": "financial"},
         description="topic=source class, comma-separated; append new topics at the end",
@@ -55,7 +60,7 @@ class Settings(BaseSettings):
     replication_factor: int = Field(1, ge=1, description="replicas of topics that polyvox creates")
     start_at: Literal["earliest", "latest"] = Field("earliest", description="where a group without a position begins")
     commit_interval_s: float = Field(0.5, gt=0, description="how often offsets are committed; bounds repeats")
-    max_record_bytes: int = Field(1_000_000, ge=10_000, description="largest record written; equals the broker's limit")
+    max_record_bytes: int = Field(1_048_576, ge=10_000, description="largest record written; equals the broker's limit")
 
     inference: Literal["auto", "triton", "embedded"] = Field(
         "auto", description="auto: Triton; `analyze` falls back to the embedded engine when Triton is away"

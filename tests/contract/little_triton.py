@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -47,7 +48,11 @@ class LittleTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.parameters: dict[str, str] = {VERSION_PARAMETER: bundle.model.version}
         self.live = self.ready = True
         self.status: grpc.StatusCode | None = None
+        self.words = "as told"
         self.hang = False
+        self.called = asyncio.Event()
+        self.may_load = True
+        self.loads = 0
         self.change: Callable[[dict[str, np.ndarray]], None] = lambda outputs: None
 
     async def ServerLive(self, request: Any, context: Any) -> Any:
@@ -69,11 +74,23 @@ class LittleTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
             config.parameters[key].string_value = value
         return service_pb2.ModelConfigResponse(config=config)
 
+    async def RepositoryModelLoad(self, request: Any, context: Any) -> Any:
+        self.loads += 1
+        await asyncio.sleep(0.05)  # loading takes a while; calls that arrive meanwhile must not load too
+        if not self.may_load:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "explicit model load / unload is not allowed")
+        config = json.loads(request.parameters["config"].string_param or "{}")
+        parameters = {key: value["string_value"] for key, value in config.get("parameters", {}).items()}
+        if parameters != self.parameters:  # like the real one, it does nothing when nothing has changed
+            self.status, self.parameters = None, parameters
+        return service_pb2.RepositoryModelLoadResponse()
+
     async def ModelInfer(self, request: Any, context: Any) -> Any:
+        self.called.set()
         if self.hang:
             await asyncio.Event().wait()
         if self.status:
-            await context.abort(self.status, "as told")
+            await context.abort(self.status, self.words)
         inputs = {
             tensor.name: np.frombuffer(raw, DATA_TYPES[tensor.datatype]).reshape(tensor.shape)
             for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=True)

@@ -18,7 +18,7 @@ from little_triton import LONG, ROWS, SHORT, TIMEOUT_S, TINY, LittleTriton, batc
 
 from worker.analysis.bundle import Bundle
 from worker.analysis.embedded import EmbeddedInference
-from worker.analysis.inference import Inference, ScriptedInference, validate
+from worker.analysis.inference import Inference, Logits, ScriptedInference, validate
 from worker.analysis.triton import TritonAddress, TritonInference
 from worker.errors import InferenceUnavailable
 
@@ -110,5 +110,18 @@ def test_closed_is_unavailable(subject: Subject):
         for call in (inference.check, lambda: inference.infer(batch_of(SHORT))):
             with pytest.raises(InferenceUnavailable):
                 await call()
+
+    run(subject.open, test)
+
+
+def test_closing_ends_calls_as_an_outage(subject: Subject):
+    """Calls under way when it is closed end with an answer or InferenceUnavailable; their tasks are not cancelled."""
+
+    async def test(inference: Inference) -> None:
+        calls = [asyncio.create_task(inference.infer(batch_of(LONG, SHORT))) for _ in range(30)]
+        await asyncio.sleep(0)  # lets every call begin
+        await inference.aclose()
+        for end in await asyncio.gather(*calls, return_exceptions=True):
+            assert isinstance(end, (Logits, InferenceUnavailable))
 
     run(subject.open, test)

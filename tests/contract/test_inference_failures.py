@@ -107,6 +107,56 @@ def test_deadline_ends_a_hanging_call():
     run(lambda: little_triton(servicer, timeout_s=0.2), test)
 
 
+@pytest.mark.parametrize("may_load", [True, False])
+def test_dead_model_is_loaded_again(may_load: bool):
+    """A model whose process died is an outage and is loaded again, once for all calls that found it dead."""
+    servicer = LittleTriton()
+    servicer.status, servicer.words = grpc.StatusCode.INTERNAL, "Stub process 'analyzer_0_0' is not healthy."
+    servicer.may_load = may_load
+
+    async def test(inference: Inference) -> None:
+        calls = (inference.infer(batch_of(SHORT)) for _ in range(5))
+        ends = await asyncio.gather(*calls, return_exceptions=True)
+        assert all(isinstance(end, InferenceUnavailable) for end in ends)
+        assert servicer.loads == 1
+        assert all(("it was loaded again" if may_load else "cannot be loaded again") in str(end) for end in ends)
+        if may_load:
+            await inference.infer(batch_of(SHORT))
+            await inference.check()
+
+    run(lambda: little_triton(servicer), test)
+
+
+def test_cancelling_a_call_cancels_it():
+    """A caller that is cancelled ends with CancelledError, not with one of our errors."""
+    servicer = LittleTriton()
+    servicer.hang = True
+
+    async def test(inference: Inference) -> None:
+        task = asyncio.create_task(inference.infer(batch_of(SHORT)))
+        await servicer.called.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    run(lambda: little_triton(servicer), test)
+
+
+def test_closing_ends_a_hanging_call():
+    """Closing ends a call that Triton would never answer, as an outage."""
+    servicer = LittleTriton()
+    servicer.hang = True
+
+    async def test(inference: Inference) -> None:
+        task = asyncio.create_task(inference.infer(batch_of(SHORT)))
+        await servicer.called.wait()
+        await inference.aclose()
+        with pytest.raises(InferenceUnavailable, match="was closed"):
+            await task
+
+    run(lambda: little_triton(servicer), test)
+
+
 def test_nobody_listens():
     """A server that is away is InferenceUnavailable, for `check` and `infer`."""
 

@@ -15,17 +15,16 @@ from hypothesis import strategies as st
 
 from worker.errors import BadRecord
 from worker.events import EnrichedPost, Post, decode_enriched, decode_post, encode
-from worker.schemas import render, schemas
-from worker.settings import REPOSITORY
+from worker.reference import files, schemas
 
 FIRST = Path(__file__).parent / "schemas_v1"  # as published first; only a new version adds files
 EXAMPLES = json.loads((Path(__file__).parent / "events_v1.json").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("name", sorted(schemas()))
-def test_files_are_generated(name: str) -> None:
-    """Each file in `schemas/` is what `python -m worker.schemas` writes."""
-    assert (REPOSITORY / "schemas" / name).read_text(encoding="utf-8") == render(schemas()[name])
+@pytest.mark.parametrize("path", sorted(files()), ids=lambda path: path.name)
+def test_files_are_generated(path: Path) -> None:
+    """The schemas and the settings page are what `make reference` writes."""
+    assert path.read_text(encoding="utf-8") == files()[path]
 
 
 def breaks(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:

@@ -59,8 +59,7 @@ async def in_memory(chosen: Settings) -> AsyncIterator[Opened]:
 def in_redis(url: str) -> Opens:
     @asynccontextmanager
     async def opens(chosen: Settings) -> AsyncIterator[Opened]:
-        link = Link(url.rpartition("/")[0] + "/9", 5.0)
-        await link.redis.flushdb()
+        link = Link(url, 5.0)
         store = AggregateStore(link, chosen, clock())
         yield Opened(store, RedisReader(link))
         await store.aclose()

@@ -165,7 +165,7 @@ def test_tail_from_the_end_starts_with_the_next_record(settings: Settings) -> No
     """What was there before is not shown."""
     topic = next(iter(settings.input_topics))
     produce(settings, topic, rows(200))
-    stream = batches(settings, topic, "end")
+    stream = batches(settings, [topic], "end")
     assert next(stream) == []
     produce(settings, topic, iter([PostRow(1, b"new", b"new")]))
     found = next(batch for batch in itertools.islice(stream, 50) if batch)
@@ -203,7 +203,11 @@ def test_dead_letters_are_listed_newest_first_and_filtered(settings: Settings) -
     again = dead(settings, 0, stage="infer", reason="rejected")
     write_letters(
         settings,
-        [*(dead(settings, offset) for offset in range(250)), dead(settings, 250, stage="validate", reason="no_id"), again],
+        [
+            *(dead(settings, offset) for offset in range(250)),
+            dead(settings, 250, stage="validate", reason="no_id"),
+            again,
+        ],
     )
 
     def offsets(wanted: Filter, newest: int | None, resolved: Any = never) -> list[int]:

@@ -17,7 +17,7 @@ from worker.opinion.cells import Outcome
 from worker.opinion.memory import MemoryStore
 from worker.opinion.store import Applied, Consumed
 from worker.settings import load_settings
-from worker.stream.aggregate import AggregateParts, AggregateStage, check_bounds
+from worker.stream.aggregate import AggregateParts, AggregateStage, check_start
 from worker.stream.commit import Slot
 from worker.stream.outcomes import Outcomes
 from worker.stream.records import OutputRecord, Routes, SourceRecord, TopicPartition
@@ -174,10 +174,19 @@ def test_a_store_that_fell_back_ends_the_process() -> None:
     assert more == 0
 
 
-@pytest.mark.parametrize(("first", "end", "word"), [(11, 20, "expired"), (0, 9, "recreated")])
-def test_positions_outside_the_log_are_refused(first: int, end: int, word: str) -> None:
-    """A position below the log's start or beyond its end is refused, with what to do."""
-    tp = TopicPartition("enriched", 0)
-    check_bounds({tp: 10}, {tp: 0}, {tp: 10})
-    with pytest.raises(PositionLost, match=word):
-        check_bounds({tp: 10}, {tp: first}, {tp: end})
+def test_positions_outside_the_log_are_refused() -> None:
+    """A position below the log's start, or a log that starts over behind it, ends the process, with what to do."""
+    check_start({ENRICHED: 10}, {ENRICHED: 10})
+    with pytest.raises(PositionLost, match="1 outcomes expired"):
+        check_start({ENRICHED: 10}, {ENRICHED: 11})
+
+    async def scenario() -> None:
+        reader = Reader()
+        await (await reader.read([output("analysed", 0), output("analysed", 1)], 0)).aclose()
+        fresh = AggregateStage(AggregateParts(ROUTES, reader.store, SystemClock()), SETTINGS)
+        assert await fresh.positions([ENRICHED]) == {ENRICHED: 2}
+        record = output("analysed", 0)
+        with pytest.raises(PositionLost, match="recreated"):
+            fresh.admit(SourceRecord(ENRICHED, 0, BROKER_MS, None, record.value, record.headers, lambda: None))
+
+    asyncio.run(scenario())

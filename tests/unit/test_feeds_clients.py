@@ -17,7 +17,9 @@ from worker.settings import Settings, load_settings
 from worker.timing import ManualClock
 
 KAFKA_ERRORS = [
-    error for _, error in inspect.getmembers(kafka_errors, inspect.isclass) if issubclass(error, kafka_errors.KafkaError)
+    error
+    for _, error in inspect.getmembers(kafka_errors, inspect.isclass)
+    if issubclass(error, kafka_errors.KafkaError)
 ]
 
 

@@ -38,7 +38,9 @@ def read(path: Path, check: Literal["posts", "raw"] = "posts") -> list[Row]:
 
 
 @given(st.lists(st.one_of(posts.map(json.dumps), texts.map(lambda text: text.replace("\n", " ").replace("\r", " ")))))
-def test_each_json_line_becomes_one_row_with_its_number(tmp_path_factory: pytest.TempPathFactory, lines: list[str]) -> None:
+def test_each_json_line_becomes_one_row_with_its_number(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[str]
+) -> None:
     """Every line that is not blank is a post or a bad row, in order and numbered; what was sent is the line itself."""
     path = tmp_path_factory.mktemp("feed") / "posts.jsonl"
     path.write_bytes("\n".join(lines).encode())

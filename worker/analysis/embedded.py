@@ -64,6 +64,12 @@ class EmbeddedInference:
             raise InferenceUnavailable(
                 f"the embedded engine took longer than {self._timeout_s} s; send smaller batches or raise the deadline"
             ) from None
+        except asyncio.CancelledError:
+            # `aclose` cancels what waits for a thread; that is not a cancellation of the caller.
+            task = asyncio.current_task()
+            if not self._closed or (task is not None and task.cancelling()):
+                raise
+            raise InferenceUnavailable("the embedded engine was closed") from None
 
     def _load(self) -> InferenceSession:
         with self._loading:

@@ -7,18 +7,26 @@ What goes wrong with this client, and what is done about it here:
 - after an outage gRPC waits up to two minutes before it tries to connect again: capped (grpc issue 11277);
 - a call that is cancelled, by its deadline or by cancelling the task, can crash Triton up to 24.11 and in rare cases
   later ones (server issues 7368 and 8034): keep the deadline far above the slowest answer, and let calls end;
+- closing a channel cancels its calls, which look to their callers as if somebody had cancelled *them*: translated;
+- since 24.06 Triton leaves a Python model whose process died dead, and still calls it ready (server issue 8604): the
+  model is loaded again, so that a text that kills it can be told from an outage and does not stop all others;
 - several event loops that use `grpc.aio` in one process log spurious BlockingIOErrors (grpc issue 25364).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import json
+import re
+import uuid
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from grpc import StatusCode
+from grpc.aio import UsageError
 from tritonclient.grpc import InferInput, InferRequestedOutput, InferResult
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
@@ -43,8 +51,8 @@ CHANNEL_ARGS = (
     ("grpc.use_local_subchannel_pool", 1),
 )
 
-# Triton's own codes: a model that is not loaded is UNAVAILABLE or NOT_FOUND, a wrong shape or too many rows
-# INVALID_ARGUMENT, an exception in a backend INTERNAL. A canary tells a sick backend from a bad batch, not this table.
+# Seen from Triton 2.51: NOT_FOUND for an unknown, unloaded or failed model, INVALID_ARGUMENT for a wrong type or too
+# many rows, INTERNAL for any exception in a Python model, DEADLINE_EXCEEDED and UNAVAILABLE from the client itself.
 ERRORS: Mapping[StatusCode, type[PolyvoxError]] = {
     StatusCode.ABORTED: InferenceUnavailable,
     StatusCode.ALREADY_EXISTS: ModelInvalid,
@@ -64,9 +72,15 @@ ERRORS: Mapping[StatusCode, type[PolyvoxError]] = {
     StatusCode.UNKNOWN: InferenceRejected,
 }
 _BY_NAME = {str(code): error for code, error in ERRORS.items()}
+_DIED = re.compile(r"Stub process .* is not healthy")
 
 VERSION_PARAMETER = "bundle_version"
 """The key in a model's `config.pbtxt` parameters under which it says which bundle it holds, if it does."""
+
+RELOAD_PARAMETER = "polyvox_reload"
+"""What is changed in a model's configuration to have it loaded again; means nothing."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -92,6 +106,7 @@ class TritonInference:
         self._timeout_s = timeout_s
         self._rows = rows
         self._closed = False
+        self._reload: asyncio.Task[str] | None = None
         self._client = InferenceServerClient(
             address.url,
             ssl=address.tls,
@@ -101,35 +116,22 @@ class TritonInference:
 
     async def check(self) -> None:
         name, timeout = self._bundle.model.name, self._timeout_s
-        self._refuse_when_closed()
-        try:
-            if not await self._client.is_server_live(client_timeout=timeout):
-                raise InferenceUnavailable(f"Triton at {self._address.url} is not live yet; wait for it")
-            if not await self._client.is_model_ready(name, client_timeout=timeout):
-                raise InferenceUnavailable(
-                    f"Triton at {self._address.url} has not loaded model '{name}'; wait, or see Triton's log"
-                )
-            metadata = await self._client.get_model_metadata(name, client_timeout=timeout)
-            config = (await self._client.get_model_config(name, client_timeout=timeout)).config
-        except InferenceServerException as error:
-            raise self._translate(error) from error
-        self._compare_tensors(metadata)
-        self._compare_config(config)
+        if not await self._call(self._client.is_server_live(client_timeout=timeout)):
+            raise InferenceUnavailable(f"Triton at {self._address.url} is not live yet; wait for it")
+        if not await self._call(self._client.is_model_ready(name, client_timeout=timeout)):
+            raise InferenceUnavailable(
+                f"Triton at {self._address.url} has not loaded model '{name}'; wait, or see Triton's log"
+            )
+        self._compare_tensors(await self._call(self._client.get_model_metadata(name, client_timeout=timeout)))
+        answer = await self._call(self._client.get_model_config(name, client_timeout=timeout))
+        self._compare_config(answer.config)
 
     async def infer(self, batch: TokenBatch) -> Logits:
-        self._refuse_when_closed()
-        inputs = [
-            _tensor("input_ids", batch.input_ids),
-            _tensor("attention_mask", batch.attention_mask),
-        ]
-        outputs = [InferRequestedOutput(name) for name in OUTPUTS]
-        try:
-            result = await self._client.infer(
-                self._bundle.model.name, inputs, outputs=outputs, client_timeout=self._timeout_s
-            )
-        except InferenceServerException as error:
-            raise self._translate(error) from error
-        logits = Logits(*(self._array(result, name) for name in OUTPUTS))
+        name = self._bundle.model.name
+        inputs = [_tensor("input_ids", batch.input_ids), _tensor("attention_mask", batch.attention_mask)]
+        outputs = [InferRequestedOutput(output) for output in OUTPUTS]
+        result = await self._call(self._client.infer(name, inputs, outputs=outputs, client_timeout=self._timeout_s))
+        logits = Logits(*(self._array(result, output) for output in OUTPUTS))
         validate(logits, batch, len(self._bundle.topics))
         return logits
 
@@ -138,17 +140,43 @@ class TritonInference:
             self._closed = True
             await self._client.close()
 
-    def _refuse_when_closed(self) -> None:
-        if self._closed:
-            raise InferenceUnavailable(f"the connection to Triton at {self._address.url} was closed")
+    async def _call(self, call: Awaitable[T]) -> T:
+        """Await one call and make every failure one of ours."""
+        try:
+            return await call
+        except InferenceServerException as error:
+            if _DIED.search(error.message()):
+                raise InferenceUnavailable(f"{self._describe(error)}; {await self._load_again()}") from error
+            # A status that gRPC may add later counts as an outage: nothing is lost by that.
+            raise _BY_NAME.get(error.status(), InferenceUnavailable)(self._describe(error)) from error
+        except (UsageError, asyncio.CancelledError):
+            task = asyncio.current_task()
+            if not self._closed or (task is not None and task.cancelling()):
+                raise
+            raise InferenceUnavailable(f"the connection to Triton at {self._address.url} was closed") from None
 
-    def _translate(self, error: InferenceServerException) -> PolyvoxError:
-        """Our error for a foreign one; a status that gRPC may add later counts as an outage: nothing is lost by it."""
-        kind = _BY_NAME.get(error.status() or "", InferenceUnavailable)
-        name = (error.status() or "no status").removeprefix("StatusCode.")
-        return kind(
-            f"Triton at {self._address.url} answered {name} for model '{self._bundle.model.name}': {error.message()}"
-        )
+    async def _load_again(self) -> str:
+        """Ask Triton to load the model, once for all calls that found it dead; say what came of it."""
+        if self._reload is None or self._reload.done():
+            self._reload = asyncio.create_task(self._load())
+        return await asyncio.shield(self._reload)
+
+    async def _load(self) -> str:
+        name, timeout = self._bundle.model.name, self._timeout_s
+        try:
+            answer = await self._client.get_model_config(name, as_json=True, client_timeout=timeout)
+            config = answer["config"]
+            # Triton does nothing for a model whose files and configuration have not changed.
+            config.setdefault("parameters", {})[RELOAD_PARAMETER] = {"string_value": uuid.uuid4().hex}
+            await self._client.load_model(name, config=json.dumps(config), client_timeout=timeout)
+        except (InferenceServerException, UsageError, asyncio.CancelledError) as error:
+            return f"it cannot be loaded again ({error}): restart Triton"
+        return "it was loaded again"
+
+    def _describe(self, error: InferenceServerException) -> str:
+        status = (error.status() or "no status").removeprefix("StatusCode.")
+        model = self._bundle.model.name
+        return f"Triton at {self._address.url} answered {status} for model '{model}': {error.message()}"
 
     def _array(self, result: InferResult, name: str) -> np.ndarray[Any, np.dtype[np.float32]]:
         """An output as an array."""

@@ -47,7 +47,9 @@ def add_to(app: typer.Typer) -> None:
 
 def analyze(
     texts: Annotated[list[str], typer.Argument(help="texts, or - for one a line from standard input")],
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line, with the fields of `enriched`")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="one JSON object a line, with the fields of `enriched`")
+    ] = False,
     inference: Annotated[
         Engine | None, typer.Option(help="auto: Triton when it answers within a second, else in this process")
     ] = None,
@@ -124,12 +126,15 @@ async def _inference(configured: Settings, bundle: Bundle, engine: Engine) -> In
     from worker.errors import InferenceUnavailable, ModelInvalid
 
     if engine == "auto":
-        probe = make_inference(configured.model_copy(update={"inference": "triton", "triton_timeout_s": PROBE_S}), bundle)
+        probe = make_inference(
+            configured.model_copy(update={"inference": "triton", "triton_timeout_s": PROBE_S}), bundle
+        )
         try:
             await probe.check()
             engine = "triton"
         except (InferenceUnavailable, ModelInvalid) as error:
-            say(f"polyvox: the model runs in this process: {error}", "bright_black")
+            why = "does not answer" if isinstance(error, InferenceUnavailable) else "runs another model"
+            say(f"polyvox: Triton at {configured.triton_url} {why}; the model runs in this process", "bright_black")
             engine = "embedded"
         finally:
             await probe.aclose()

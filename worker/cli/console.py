@@ -71,17 +71,23 @@ class ErrorsInOneLine(TyperGroup):
 
 
 @contextmanager
-def ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM unwind as Ctrl-C does, so that what was started is stopped."""
+def stopped_in_order() -> Iterator[None]:
+    """Let the first Ctrl-C or SIGTERM stop what was started, and further ones not disturb the stopping."""
 
-    def end(_number: int, _frame: object) -> None:
+    def stop(number: int, _frame: object) -> None:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_IGN)
+        say("stopping", "bright_black")
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
         raise SystemExit(Exit.TERMINATED)
 
-    before = signal.signal(signal.SIGTERM, end)
+    before = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def examples(*commands: str, after: str = "") -> str:

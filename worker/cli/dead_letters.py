@@ -26,7 +26,9 @@ Stage = Annotated[str | None, typer.Option(help="only those of this stage: decod
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
-    group = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Records that could not be analysed, and why.")
+    group = typer.Typer(
+        no_args_is_help=True, rich_markup_mode="rich", help="Records that could not be analysed, and why."
+    )
     group.command(
         "list",
         epilog=examples(
@@ -75,7 +77,10 @@ def _table(letters: Sequence[Letter]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("event id", "since (UTC)", "where", "reason", "bytes", "detail", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for name in ("event id", "since (UTC)", "where", "reason", "bytes"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("detail", overflow="fold")
     for letter in letters:
         why = letter.why
         since = datetime.fromtimestamp(letter.written_ms / 1000, UTC)

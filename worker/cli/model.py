@@ -1,4 +1,7 @@
 """`polyvox model`: placeholders are replaced as worker/model appears."""
+
 import typer
+
+
 def add_to(app: typer.Typer) -> None:
     """none yet"""

@@ -46,8 +46,12 @@ def add_to(app: typer.Typer) -> None:
 
 def produce(
     files: Annotated[list[str], typer.Argument(help="JSONL, CSV or Parquet; - reads JSON lines from standard input")],
-    topic: Annotated[str | None, typer.Option(help="where to; the first input topic of the settings by default")] = None,
-    raw: Annotated[bool, typer.Option("--raw", help="send the lines of JSONL files unchecked; null is a tombstone")] = False,
+    topic: Annotated[
+        str | None, typer.Option(help="where to; the first input topic of the settings by default")
+    ] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="send the lines of JSONL files unchecked; null is a tombstone")
+    ] = False,
     rate: Annotated[float | None, typer.Option(min=0.001, help="posts a second, at most")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="the counts as one JSON object on standard output")] = False,
 ) -> None:
@@ -70,7 +74,10 @@ def produce(
         total += counts
         say(f"{feed.name} to {target}: {_in_words(counts)}")
         if counts.stopped_at_line is not None:
-            say(f"polyvox: stopped at line {counts.stopped_at_line}: Kafka is in trouble; go on there when it is well", "red")
+            say(
+                f"polyvox: stopped at line {counts.stopped_at_line}: Kafka is in trouble; go on there when it is well",
+                "red",
+            )
             break
     if as_json:
         json_line({"topic": target, "seconds": round(time.monotonic() - started_s, 3), **asdict(total)})

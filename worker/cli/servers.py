@@ -1,4 +1,4 @@
-"""`polyvox up`, `polyvox run`, `polyvox status` and `polyvox version`."""
+"""`polyvox run`, `polyvox status` and `polyvox version`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def run(
-    role: Annotated[Role | None, typer.Option(help="which stage: enrich, aggregate, or all; POLYVOX_ROLE by default")] = None,
+    role: Annotated[
+        Role | None, typer.Option(help="which stage: enrich, aggregate, or all; POLYVOX_ROLE by default")
+    ] = None,
 ) -> None:
     """Run the worker against the servers of the settings."""
     configured = load_settings(**({} if role is None else {"role": role}))

@@ -75,7 +75,9 @@ def _kafka(configured: Settings) -> Check:
     for entry in found:
         records[entry.stage] += entry.records
     letters = sum(entry.end - entry.begin for entry in found if entry.topic == configured.dead_letters_topic)
-    missing = {topic for topics in stage_topics(configured).values() for topic in topics} - {entry.topic for entry in found}
+    missing = {topic for topics in stage_topics(configured).values() for topic in topics} - {
+        entry.topic for entry in found
+    }
     said = ", ".join(f"{stage} is {count} records behind" for stage, count in records.items())
     return Check(
         "kafka",
@@ -124,8 +126,12 @@ def _redis(configured: Settings) -> Check:
 
     warnings, totals = asyncio.run(ask())
     reasons = ", ".join(f"{count} {reason}" for reason, count in totals["dead_letter_reasons"].items())
-    said = f"{totals['analysed']} analysed, {totals['dead_lettered']} dead letters" + (f" ({reasons})" if reasons else "")
-    return Check("redis", _WHERE["redis"](configured), "; ".join([said, *warnings]), facts=totals | {"warnings": warnings})
+    said = f"{totals['analysed']} analysed, {totals['dead_lettered']} dead letters" + (
+        f" ({reasons})" if reasons else ""
+    )
+    return Check(
+        "redis", _WHERE["redis"](configured), "; ".join([said, *warnings]), facts=totals | {"warnings": warnings}
+    )
 
 
 def _worker(configured: Settings) -> Check:

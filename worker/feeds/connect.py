@@ -64,7 +64,8 @@ def translate(error: Exception, settings: Settings) -> PolyvoxError:
 def _first_line(error: Exception) -> str:
     """What happened in one line: the class says it where the message is empty or a dump of the request."""
     text = str(error).strip().splitlines()[0] if str(error).strip() else ""
-    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
+    name = type(error).__name__
+    return text[:200] if text.startswith(name) else f"{name}: {text[:200]}" if text else name
 
 
 @contextmanager
@@ -150,7 +151,7 @@ def consumer(settings: Settings) -> Iterator[KafkaConsumer]:
 
 @contextmanager
 def producer(settings: Settings) -> Iterator[KafkaProducer]:
-    """An idempotent producer that waits for all replicas; errors as in `broker_errors`.
+    """A producer that waits for all replicas, idempotent unless the settings say otherwise; errors as in `broker_errors`.
 
     The largest request is the larger of Kafka's default and the setting: the broker has the last word.
     """
@@ -159,7 +160,7 @@ def producer(settings: Settings) -> Iterator[KafkaProducer]:
             KafkaProducer,
             settings,
             acks="all",
-            enable_idempotence=True,
+            enable_idempotence=settings.kafka_idempotence,
             allow_auto_create_topics=False,
             delivery_timeout_ms=DELIVERY_TIMEOUT_MS,
             max_block_ms=REQUEST_TIMEOUT_MS,

@@ -171,7 +171,9 @@ def _original(reader: KafkaConsumer, letter: Letter) -> bytes:
         return letter.value
     tp = TopicPartition(why.position.topic, why.position.partition)
     begin = reader.beginning_offsets([tp])[tp]
-    records = read_range(reader, tp, why.position.offset, why.position.offset + 1) if begin <= why.position.offset else []
+    records = (
+        read_range(reader, tp, why.position.offset, why.position.offset + 1) if begin <= why.position.offset else []
+    )
     value = records[0].value if records else None
     if value is None or hashlib.sha256(value).hexdigest() != why.sha256:
         raise ConfigInvalid(

@@ -53,9 +53,7 @@ def lag(settings: Settings) -> list[PartitionLag]:
     """
     with consumer(settings) as client:
         there = client.topics()
-        partitions = {
-            stage: _partitions(client, topics, there) for stage, topics in stage_topics(settings).items()
-        }
+        partitions = {stage: _partitions(client, topics, there) for stage, topics in stage_topics(settings).items()}
         every = [partition for found in partitions.values() for partition in found]
         begins = client.beginning_offsets(every) if every else {}
         ends = end_offsets(client, every)

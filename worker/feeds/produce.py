@@ -142,7 +142,9 @@ class _Sender:
             self.counts.stopped_at_line = row.line
 
 
-def rate(posts_per_s: float, now_s: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> Pace:
+def rate(
+    posts_per_s: float, now_s: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+) -> Pace:
     """A pace of so many posts a second, evenly spread; a delay is not made up for by a burst of more than a second."""
     started_s: float | None = None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from worker.feeds.connect import consumer
@@ -25,7 +25,7 @@ def tail(settings: Settings, topic: str, start: Start = "end", count: int | None
         ConfigInvalid: there is no such topic.
         BrokerUnavailable: the cluster cannot be reached.
     """
-    for batch in batches(settings, topic, start):
+    for batch in batches(settings, [topic], start):
         for record in batch[:count]:
             yield record
         if count is not None:
@@ -34,9 +34,13 @@ def tail(settings: Settings, topic: str, start: Start = "end", count: int | None
                 return
 
 
-def batches(settings: Settings, topic: str, start: Start) -> Iterator[list[Record]]:
-    """As `tail`, poll by poll: an empty list when a while passed without a record, so that a caller can do other things."""
+def batches(settings: Settings, topics: Sequence[str], start: Start) -> Iterator[list[Record]]:
+    """As `tail`, of several topics, poll by poll.
+
+    A poll without a record gives an empty list, so that a caller can look at other things; the first comes when all
+    starting positions are known.
+    """
     with consumer(settings) as client:
-        partitions = partitions_of(client, topic)
+        partitions = [partition for topic in topics for partition in partitions_of(client, topic)]
         offsets = client.beginning_offsets(partitions) if start == "beginning" else end_offsets(client, partitions)
         yield from follow(client, offsets)

@@ -24,6 +24,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 LAYOUT = "1"  # raise when this module makes the environment in another way
 LOCK_POLL_S = 0.5
 STOP_S = 2.0
+PIP_FLAGS = ("--no-deps", "--only-binary=:all:", "--no-input", "--progress-bar=off", "--disable-pip-version-check")
 
 Progress = Callable[[str], None]
 
@@ -51,8 +52,10 @@ def is_current(environment: Path, requirements: Path) -> bool:
     return stamp.is_file() and stamp.read_text() == fingerprint(requirements)
 
 
-def ensure_triton_environment(environment: Path, progress: Progress) -> None:
+def ensure_triton_environment(environment: Path, progress: Progress, requirements: Path | None = None) -> None:
     """Make or renew the environment; does nothing, in microseconds, when it is current.
+
+    `requirements` is what to install, by default this checkout's `requirements_file()`.
 
     May be interrupted at any point: the stamp is written last, and without it everything is made again. Two processes
     may call it at once: the second waits for the first.
@@ -60,7 +63,7 @@ def ensure_triton_environment(environment: Path, progress: Progress) -> None:
     Raises:
         PlatformUnsupported: the installation failed; the message holds the end of its log.
     """
-    requirements = requirements_file()
+    requirements = requirements or requirements_file()
     if is_current(environment, requirements):
         return
     environment.mkdir(parents=True, exist_ok=True)
@@ -76,11 +79,8 @@ def _install(environment: Path, requirements: Path, progress: Progress) -> None:
     progress(f"triton: installing its environment in {environment} (about 110 MB to download, once)")
     _empty(environment)
     _run(environment, "-m", "venv", "--without-pip", str(environment))
-    _run(
-        environment,
-        *("-m", "pip", "--python", str(environment / "bin" / "python"), "install", "--no-input", "--progress-bar", "off"),
-        *("--disable-pip-version-check", "--no-deps", "--only-binary", ":all:", "--requirement", str(requirements)),
-    )
+    python = str(environment / "bin" / "python")
+    _run(environment, "-m", "pip", "--python", python, "install", *PIP_FLAGS, "--requirement", str(requirements))
     # triton_models/*/1/model.py import `worker`; a path file is an editable install without a build.
     (site_packages(environment) / "polyvox.pth").write_text(f"{REPOSITORY}\n")
     stamp = environment / "polyvox-stamp"

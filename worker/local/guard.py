@@ -5,16 +5,15 @@ not reach the server before its owner stops it in order. The guard stops the com
 then by force after `stop_s`), SIGUSR1 (by force at once), or when its owner is gone, whatever killed it.
 
 Why a process in between: SIGKILL of the owner runs no clean-up, PR_SET_PDEATHSIG alone fires when the *thread* that
-forked ends (prctl(2)), and killing tritonserver leaves its Python stubs for seconds and their files in /dev/shm for good.
-The guard adopts orphaned grandchildren (PR_SET_CHILD_SUBREAPER), kills them and removes those files. Were the guard
-itself killed, PDEATHSIG takes the server along; the guard has one thread, so that is sound here.
+forked ends (prctl(2)), and killing tritonserver leaves its Python stubs running for seconds and their files in /dev/shm
+for good. The guard adopts orphaned grandchildren (PR_SET_CHILD_SUBREAPER), kills them and removes those files. Were the
+guard itself killed, PDEATHSIG takes the server along; the guard has one thread, so that is sound here.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import glob
 import json
 import os
 import shutil
@@ -44,7 +43,7 @@ class Order(TypedDict):
 
 
 def prctl(option: int, value: int) -> None:
-    """Call prctl(2); raises OSError when the kernel refuses."""
+    """Set an attribute of this process; raises OSError when the kernel refuses."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(option, value, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), f"prctl({option}) failed")
@@ -64,22 +63,23 @@ def spawn(order: Order) -> int:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
         if os.getppid() == guard_pid:  # else the guard died before PDEATHSIG was set
             environment = order["environment"]
-            os.execve(order["command"][0], order["command"], os.environ if environment is None else environment)
+            command = order["command"]
+            os.execve(command[0], command, os.environ if environment is None else environment)  # noqa: S606 - no input
     except OSError as error:
-        print(f"cannot run {order['command'][0]}: {error}", file=sys.stderr, flush=True)
+        os.write(2, f"cannot run {order['command'][0]}: {error}\n".encode())
     os._exit(127)
 
 
 def children() -> list[int]:
     """Pids whose parent is this process, adopted ones included, from /proc."""
     found = []
-    for stat in glob.iglob("/proc/[0-9]*/stat"):
+    for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
-            fields = Path(stat).read_text().rpartition(")")[2].split()
+            fields = stat.read_text().rpartition(")")[2].split()
         except OSError:  # it ended while we looked
             continue
         if int(fields[1]) == os.getpid():
-            found.append(int(stat.split("/")[2]))
+            found.append(int(stat.parent.name))
     return found
 
 
@@ -148,9 +148,9 @@ def main(order: Order) -> int:
     server_pid = spawn(order)
     status = watch(server_pid, order)
     kill_leftovers(server_pid)
-    for pattern in order["remove"]:
-        for path in glob.glob(pattern):
-            Path(path).unlink(missing_ok=True)
+    for pattern in map(Path, order["remove"]):
+        for path in pattern.parent.glob(pattern.name):
+            path.unlink(missing_ok=True)
     if order["remove_when_orphaned"] and os.getppid() != order["owner_pid"]:
         shutil.rmtree(order["remove_when_orphaned"], ignore_errors=True)
     code = os.waitstatus_to_exitcode(status)

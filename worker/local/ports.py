@@ -49,4 +49,6 @@ def require_free(port: int, server: str) -> int:
             f"{server}: port {port} on {LOOPBACK} is in use: stop what listens there (ss -ltnp 'sport = :{port}'), "
             "or choose another port, or 0 for a free one"
         )
-    raise PlatformUnsupported(f"{server}: cannot listen on port {port} of {LOOPBACK}: {error.strerror}; choose another port")
+    raise PlatformUnsupported(
+        f"{server}: cannot listen on port {port} of {LOOPBACK}: {error.strerror}; choose another port"
+    )

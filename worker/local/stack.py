@@ -111,8 +111,7 @@ class Stack:
 
     def _make_recipes(self, ports: Ports) -> dict[ServerName, Recipe]:
         options = self._options
-        state = options.state_dir.resolve() if options.state_dir else self._temporary_state()
-        self._held.enter_context(_exclusive(state))
+        state = self._held.enter_context(_state(options.state_dir))
         orphaned = "" if options.state_dir else str(state)
         recipes: dict[ServerName, Recipe] = {}
         for name in options.servers:
@@ -126,9 +125,6 @@ class Stack:
                 recipe = servers.triton(state, ports, options.triton_environment, models)
             recipes[name] = recipe.owned_by(orphaned)
         return recipes
-
-    def _temporary_state(self) -> Path:
-        return Path(self._held.enter_context(tempfile.TemporaryDirectory(prefix="polyvox-", ignore_cleanup_errors=True)))
 
     def _launch(self, name: ServerName) -> None:
         self._progress(f"{name}: starting")
@@ -198,14 +194,19 @@ def _addresses(started: tuple[ServerName, ...], ports: Ports) -> Addresses:
 
 
 @contextlib.contextmanager
-def _exclusive(state: Path) -> Iterator[None]:
-    """Hold the state directory: two Redis servers on one append-only file would destroy it."""
-    state.mkdir(parents=True, exist_ok=True)
-    lock = os.open(state, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise PlatformUnsupported(f"another stack runs in {state}: stop it, or choose another state directory") from None
-    finally:
-        os.close(lock)
+def _state(directory: Path | None) -> Iterator[Path]:
+    """The state directory, temporary when none is given, held alone: two Redis servers would destroy their file."""
+    with contextlib.ExitStack() as held:
+        if directory is None:
+            directory = Path(
+                held.enter_context(tempfile.TemporaryDirectory(prefix="polyvox-", ignore_cleanup_errors=True))
+            )
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        held.callback(os.close, lock)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            message = f"another stack runs in {directory}: stop it, or choose another state directory"
+            raise PlatformUnsupported(message) from None
+        yield directory.resolve()

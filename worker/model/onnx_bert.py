@@ -33,11 +33,20 @@ class Shape:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Names of int64 [1] vectors: batch rows B, tokens T, and R = B * T."""
+    """Names of int64 vectors: T [1], R = B * T [1], and the shapes that rows are laid out in."""
 
-    batch: str
     tokens: str
     rows: str
+    by_head: str  # [B, T, heads, D / heads]
+    by_token: str  # [B, T, D]
+
+    @classmethod
+    def of_input(cls, graph: Graph, width: int, heads: int) -> Sizes:
+        """Read the sizes off `input_ids`."""
+        batch, tokens = (graph.op("Shape", "input_ids", start=axis, end=axis + 1) for axis in (0, 1))
+        by_head = graph.op("Concat", batch, tokens, graph.ints(heads, width // heads), axis=0)
+        by_token = graph.op("Concat", batch, tokens, graph.ints(width), axis=0)
+        return cls(tokens, graph.op("Mul", batch, tokens), by_head, by_token)
 
 
 def build(weights: Mapping[str, Floats], shape: Shape, precision: Precision) -> bytes:
@@ -51,8 +60,7 @@ def build(weights: Mapping[str, Floats], shape: Shape, precision: Precision) -> 
     sentiment_logits [B, 3], topic_logits [B, K], tag_logits [B, T, 7].
     """
     graph = Graph()
-    batch, tokens = (graph.op("Shape", "input_ids", start=axis, end=axis + 1) for axis in (0, 1))
-    sizes = Sizes(batch, tokens, graph.op("Mul", batch, tokens))
+    sizes = Sizes.of_input(graph, weights["encoder.embeddings.LayerNorm.bias"].size, shape.heads)
     linear: Linear = RowInt8Linear(graph, sizes.rows) if precision == "int8" else Float32Linear(graph)
     writer = BertWriter(graph, weights, shape, sizes, linear)
     mask = graph.op("Cast", "attention_mask", to=FLOAT)
@@ -139,13 +147,10 @@ class BertWriter:
 
     def _attention(self, prefix: str, hidden: str, attend: str) -> str:
         graph, weights, width = self.graph, self.weights, self.width
-        heads, scale = self.shape.heads, np.float32((width // self.shape.heads) ** -0.5)
-        shape = graph.op(
-            "Concat", self.sizes.batch, self.sizes.tokens, graph.ints(heads, width // heads), axis=0
-        )
+        scale = np.float32((width // self.shape.heads) ** -0.5)
 
         def split(rows: str, order: list[int]) -> str:
-            return graph.op("Transpose", graph.op("Reshape", rows, shape), perm=order)
+            return graph.op("Transpose", graph.op("Reshape", rows, self.sizes.by_head), perm=order)
 
         query = self.linear(hidden, weights[prefix + "self.query.weight"] * scale)
         query = graph.op("Add", query, graph.constant(weights[prefix + "self.query.bias"] * scale))
@@ -168,8 +173,7 @@ class BertWriter:
     def heads(self, hidden: str, mask: str) -> None:
         """The three outputs: sentiment and topic from the mean of the token vectors, tags from each vector."""
         graph = self.graph
-        shape = graph.op("Concat", self.sizes.batch, self.sizes.tokens, graph.ints(self.width), axis=0)
-        hidden = graph.op("Reshape", hidden, shape)
+        hidden = graph.op("Reshape", hidden, self.sizes.by_token)
         total = graph.op("MatMul", graph.op("Unsqueeze", mask, graph.ints(1)), hidden)
         count = graph.op("ReduceSum", mask, graph.ints(1), keepdims=1)
         mean = graph.op("Div", graph.op("Squeeze", total, graph.ints(1)), count)

@@ -63,9 +63,10 @@ def translate(error: BaseException, doing: str, address: str) -> PolyvoxError:
     kind = next(ERRORS[ancestor] for ancestor in type(error).__mro__ if ancestor in ERRORS)
     hint = _HINTS[kind]
     if isinstance(error, foreign.ResponseError):
-        code = getattr(error, "status_code", None) or next(iter(_CODE.findall(str(error))), "")
-        if code in TRANSIENT_REPLIES:
-            kind, hint = StoreUnavailable, TRANSIENT_REPLIES[code]
+        codes = [getattr(error, "status_code", None), *_CODE.findall(str(error))]
+        for code in codes:
+            if code in TRANSIENT_REPLIES:
+                kind, hint = StoreUnavailable, TRANSIENT_REPLIES[code]
     detail = str(error) or type(error).__name__
     return kind(f"Redis at {address} failed while {doing}: {detail}: {hint}")
 

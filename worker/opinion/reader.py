@@ -134,6 +134,6 @@ def _names(shard: str, kind: str, buckets: Sequence[Bucket]) -> list[str]:
 
 
 def _parse_form(value: str, cells: dict[str, Cell]) -> Cells:
-    """The cells of one form, `<cell number>:<measures>;...`."""
-    parts = (part.partition(":") for part in value.split(";"))
+    """The cells of one form, `<mentions>;<cell number>:<measures>;...;`."""
+    parts = (part.partition(":") for part in value.split(";")[1:-1])
     return {cells[number]: keys.parse_measures(measures) for number, _, measures in parts}

@@ -7,7 +7,7 @@ local call = redis.call
 local FIELDS_PER_CALL = 1000 -- unpack() fails near 8,000 values
 
 local function whole(number)
-  return string.format('%.0f', number) -- tostring() would turn a large integer into 1.2e+15
+  return string.format('%d', number) -- tostring() would turn a large integer into 1.2e+15
 end
 
 -- Calls f(first, last) over 1..n in pieces.
@@ -48,7 +48,7 @@ local function parse(value)
 end
 
 local function render(m)
-  return string.format('%.0f %.0f %.0f %.0f %.0f %.0f', m[1], m[2], m[3], m[4], m[5], m[6])
+  return string.format('%d %d %d %d %d %d', m[1], m[2], m[3], m[4], m[5], m[6])
 end
 
 -- Adds measures to sums[key], which it makes.
@@ -135,27 +135,24 @@ local function add_cells(key, sums)
   write_fields(key, flat)
 end
 
--- A form's value holds its cells: "<cell id>:<measures>;<cell id>:<measures>".
+-- A form's value is its mentions, then its cells: "<mentions>;<cell id>:<measures>;<cell id>:<measures>;". The cells
+-- of a frequent form are many, so only those that this batch touches are parsed.
 local function merge_form(value, sums)
-  local merged, parts = {}, {}
+  local mentions = value and tonumber(string.match(value, '^%d+')) or 0
+  local rest = value and string.match(value, ';.*') or ';'
   for cell, measures in pairs(sums) do
-    merged[cell_ids[cell]] = measures
+    local sum, label = { [0] = measures }, ';' .. cell_ids[cell] .. ':'
+    mentions = mentions + measures[1] + measures[2] + measures[3] + measures[4]
+    local found, colon = string.find(rest, label, 1, true)
+    if found then
+      local close = string.find(rest, ';', colon, true)
+      add(sum, 0, parse(string.sub(rest, colon + 1, close - 1)))
+      rest = string.sub(rest, 1, colon) .. render(sum[0]) .. string.sub(rest, close)
+    else
+      rest = rest .. string.sub(label, 2) .. render(measures) .. ';'
+    end
   end
-  for id, measures in string.gmatch(value or '', '(%d+):([^;]+)') do
-    add(merged, id, parse(measures))
-  end
-  for id, measures in pairs(merged) do
-    parts[#parts + 1] = id .. ':' .. render(measures)
-  end
-  return table.concat(parts, ';')
-end
-
-local function mentions_of(value)
-  local sum = 0
-  for a, b, c, d in string.gmatch(value, ':(%d+) (%d+) (%d+) (%d+)') do
-    sum = sum + a + b + c + d
-  end
-  return sum
+  return whole(mentions) .. rest
 end
 
 -- Lossy counting: over the limit the rarest forms go, down to three quarters of it. The field "" sums up what a
@@ -167,7 +164,7 @@ local function evict_forms(key)
   local all, ranked, gone = call('HGETALL', key), {}, {}
   for i = 1, #all, 2 do
     if all[i] ~= '' then
-      ranked[#ranked + 1] = { mentions_of(all[i + 1]), all[i] }
+      ranked[#ranked + 1] = { tonumber(string.match(all[i + 1], '^%d+')), all[i] }
     end
   end
   table.sort(ranked, function(one, other)

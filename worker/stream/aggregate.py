@@ -42,6 +42,7 @@ class AggregateStage:
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="aggregate")
         self._waiting: dict[TopicPartition, list[SourceRecord]] = {}
         self._expected: dict[tuple[str, TopicPartition], int] = {}
+        self._sought: dict[TopicPartition, int] = {}
         self._admitted_some = asyncio.Event()
         self._applied_some = asyncio.Condition()
         self._task: asyncio.Task[None] | None = None
@@ -67,11 +68,18 @@ class AggregateStage:
         for tp, shard in shards.items():
             offset = stored.get(shard or "", {}).get((tp.topic, tp.partition))
             if shard is not None and offset is not None:
-                found[tp] = self._expected[shard, tp] = offset
+                found[tp] = self._expected[shard, tp] = self._sought[tp] = offset
         return found
 
     def admit(self, record: SourceRecord) -> None:
-        """Take the next record of its partition; never blocks. Call `room` before the next one."""
+        """Take the next record of its partition; never blocks. Call `room` before the next one.
+
+        Raises:
+            PositionLost: it lies before the stored position: the client found that beyond the log and started over.
+        """
+        sought = self._sought.pop(record.tp, 0)
+        if record.offset < sought:
+            raise beyond_end(record.tp, sought, record.offset)
         self._waiting.setdefault(record.tp, []).append(record)
         self._admitted_some.set()
 
@@ -91,6 +99,7 @@ class AggregateStage:
         """Forget partitions that go to another worker."""
         for tp in partitions:
             self._waiting.pop(tp, None)
+            self._sought.pop(tp, None)
             self._expected = {key: offset for key, offset in self._expected.items() if key[1] != tp}
 
     async def drain(self, timeout_s: float) -> bool:
@@ -203,29 +212,28 @@ def _read_outcome(record: SourceRecord) -> Outcome | None:
         return None
 
 
-def check_bounds(
-    positions: Mapping[TopicPartition, int],
-    first: Mapping[TopicPartition, int],
-    end: Mapping[TopicPartition, int],
-) -> None:
-    """Refuse stored positions that the log does not hold.
+def check_start(positions: Mapping[TopicPartition, int], first: Mapping[TopicPartition, int | None]) -> None:
+    """Refuse stored positions whose outcomes are no longer in the log.
 
     Args:
         positions: of each partition, the next offset to read.
-        first: of each partition, the oldest offset.
-        end: of each partition, the offset after the newest record.
+        first: of each partition, the oldest offset in the log.
 
     Raises:
-        PositionLost: reading on would skip outcomes, or the topic is not the one that was read before.
+        PositionLost: reading on would skip outcomes.
     """
     for tp, offset in positions.items():
-        if offset < first.get(tp, 0):
+        oldest = first.get(tp) or 0
+        if offset < oldest:
             raise PositionLost(
-                f"{tp.topic}[{tp.partition}]: Redis has read up to {offset}, the log begins at {first[tp]}: "
-                f"{first[tp] - offset} outcomes expired unread; lengthen the topic's retention and rebuild"
+                f"{tp.topic}[{tp.partition}]: Redis has read up to {offset}, the log begins at {oldest}: "
+                f"{oldest - offset} outcomes expired unread; lengthen the topic's retention and rebuild"
             )
-        if offset > end.get(tp, offset):
-            raise PositionLost(
-                f"{tp.topic}[{tp.partition}]: Redis has read up to {offset}, the log ends at {end[tp]}: the topic was "
-                "recreated or cut off; point POLYVOX_REDIS_URL at an empty database to count anew"
-            )
+
+
+def beyond_end(tp: TopicPartition, position: int, found: int) -> PositionLost:
+    """The error for a log that is shorter than what was read of it."""
+    return PositionLost(
+        f"{tp.topic}[{tp.partition}]: Redis has read up to {position}, the log is at {found}: the topic was recreated "
+        "or cut off; point POLYVOX_REDIS_URL at an empty database to count anew"
+    )

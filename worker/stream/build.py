@@ -14,6 +14,7 @@ import faust
 from aiohttp import web
 
 from worker.settings import Settings
+from worker.stream.aggregate import beyond_end
 from worker.stream.driver import seeking_transport
 from worker.stream.health import serve
 from worker.stream.kafka import ssl_context
@@ -72,12 +73,14 @@ def create_app(settings: Settings) -> PolyvoxApp:
     )
     app.stages, app.worker_settings = stages, settings
     outputs = frozenset({settings.enriched_topic, settings.dead_letters_topic})
-    app.transport = seeking_transport(outputs, stages.positions)(app.conf.broker_consumer, app)
+    app.transport = seeking_transport(outputs, stages.positions, settings.kafka_fetch_wait_ms)(
+        app.conf.broker_consumer, app
+    )
     if settings.role in ("enrich", "all"):
         _add_agent(app, "enrich", list(settings.input_topics))
     if settings.role in ("aggregate", "all"):
         _add_agent(app, "aggregate", sorted(outputs))
-    _connect_signals(app, stages)
+    _connect_signals(app, stages, outputs)
     return app
 
 
@@ -114,7 +117,7 @@ def source_record(event: Any) -> SourceRecord:
     )
 
 
-def _connect_signals(app: PolyvoxApp, stages: Stages) -> None:
+def _connect_signals(app: PolyvoxApp, stages: Stages, outputs: frozenset[str]) -> None:
     @app.on_partitions_revoked.connect(weak=False)
     async def _on_revoked(_app: PolyvoxApp, revoked: set[Any], **_: object) -> None:
         await stages.settle_shortly()
@@ -136,6 +139,8 @@ def _connect_signals(app: PolyvoxApp, stages: Stages) -> None:
         for tp in stages.assigned:
             end, read = app.consumer.highwater(tp), app.consumer._committed_offset.get(tp)
             if end is not None and read is not None:
+                if end < read and tp.topic in outputs:
+                    end_process(beyond_end(tp, read, end))
                 LAG.labels(topic=tp.topic, partition=str(tp.partition)).set(max(0, end - read))
 
 

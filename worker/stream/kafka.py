@@ -67,7 +67,7 @@ class KafkaPublisher:
         producer = AIOKafkaProducer(
             **connection(settings),
             acks="all",
-            enable_idempotence=True,
+            enable_idempotence=settings.kafka_idempotence,
             max_batch_size=settings.max_record_bytes,
             max_request_size=settings.max_record_bytes * 2,
             request_timeout_ms=REQUEST_TIMEOUT_MS,

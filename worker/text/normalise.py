@@ -34,7 +34,7 @@ _MENTION = (
     rf"(?:(?<![\w.+@＠{_MARKS}-])|(?<=[{_UNSPACED}]))[@＠](?:{_HANDLE}+(?:{_DOMAIN})?|[{_UNSPACED}]{{1,30}})[{_MARKS}]*"
 )
 _URL_CHAR = rf'[^\s<>"{_UNSPACED}\u2018-\u201f\u3000-\u303f\uff01-\uff0f\uff1a-\uff20]'
-_URL_LAST = rf"(?<![.,;:!?'*)\]}}…])"
+_URL_LAST = r"(?<![.,;:!?'*)\]}…])"
 _URL = rf"(?:[hH][tT][tT][pP][sS]?://|(?<![A-Za-z0-9_.@-])(?:[wW]ww|WWW)\.){_URL_CHAR}+{_URL_LAST}"
 _MASKED = re.compile(rf"(?P<link>{_URL})|{_MENTION}")
 

@@ -3,7 +3,13 @@
 import re
 from typing import NamedTuple
 
-# Letters are looked up by blocks of 128 code points; None is a script shared by languages nobody serves.
+
+def words(text: str) -> frozenset[str]:
+    """Return the words of `text` as a set: tables of words read better as text."""
+    return frozenset(text.split())
+
+
+# Letters are looked up by blocks of 128 code points.
 _BLOCKS = (
     ("Latn", 0x0000, 0x02FF), ("Latn", 0x1E00, 0x1EFF), ("Grek", 0x0380, 0x03FF), ("Grek", 0x1F00, 0x1FFF),
     ("Cyrl", 0x0400, 0x04FF), ("Hebr", 0x0580, 0x05FF), ("Arab", 0x0600, 0x077F), ("Arab", 0xFB80, 0xFDFF),
@@ -12,7 +18,7 @@ _BLOCKS = (
     ("Hani", 0x3400, 0x9FFF), ("Hani", 0xF900, 0xFAFF), ("Hani", 0x20000, 0x3FFFF),
 )  # fmt: skip
 _SCRIPT_OF_BLOCK = {block: name for name, first, last in _BLOCKS for block in range(first >> 7, (last >> 7) + 1)}
-OTHER = "Zzzz"
+OTHER = "Zzzz"  # scripts of languages that are not served
 
 _CHARSETS = {"zh": "gb2312", "zh-Hant": "big5", "ja": "shift_jis"}
 
@@ -22,7 +28,7 @@ _WEIGHT = {"Latn": 1, "Hani": 6, "Kana": 6, "Hang": 6, "Thai": 2, "Hebr": 2, "Ar
 # Chinese names write の now and then; Japanese text seldom has less than a third of kana.
 _OWN_SHARE = {"Kana": 0.1, "Hang": 0.2}
 
-_HINDI_WORDS = frozenset((
+_HINDI_WORDS = words(
     "aaj aap aapka aapke aapki aapko aapne aapse aata aaya abhi accha acha aisa aise aisi apka apke "
     "apki apko apna apne apni arey aur baad baat bahut bhai bhi bilkul bohat bohot chahiye dekha dekhna "
     "dekho desh diya gaya gaye gayi gya haamare hain hamara hamare hamari hoga hogi hogya hota hoti hua "
@@ -32,11 +38,11 @@ _HINDI_WORDS = frozenset((
     "nhi paisa pehle phir raha rahe rahi rha rhe rhi saari saath sabse sahi sakta sakte sirf tera teri "
     "tha thi thik thodi toh tujhe tumhara tumhe unka unke uska uske usko wala wale wali woh yaar yeh "
     "yehi"
-).split())  # fmt: skip
-_HINDI_HELPERS = frozenset((
+)
+_HINDI_HELPERS = words(
     "ab apse bas ek h hai hum iss jai ji jo k ka kab kar ke ki ko koi me mein mere na ne par pe sab se "
     "tak tere tum uss wo ye"
-).split())  # fmt: skip
+)
 _WORD = re.compile(r"[a-z]+")
 
 
@@ -90,14 +96,14 @@ def han_readings(text: str) -> list[str]:
 
 
 def hindi_in_latin(text: str) -> float:
-    """Return how much lower-case Latin text looks like romanised Hindi: marked words, 0 unless two are sure.
+    """Return how much lower-case Latin text looks like romanised Hindi: share of its words, 0 if none is sure.
 
     No maintained library with a small model knows romanised Hindi; the words are frequent in it and next to
     absent from the other Latin-script languages (`docs/decisions/language-identification.md`).
     """
-    words = _WORD.findall(text)
-    if _HINDI_WORDS.isdisjoint(words):
+    found = _WORD.findall(text)
+    if _HINDI_WORDS.isdisjoint(found):
         return 0.0
-    sure = sum(word in _HINDI_WORDS for word in words)
-    helpers = sum(word in _HINDI_HELPERS for word in words)
-    return (sure + helpers / 2) / len(words)
+    sure = sum(word in _HINDI_WORDS for word in found)
+    helpers = sum(word in _HINDI_HELPERS for word in found)
+    return (sure + helpers / 2) / len(found)

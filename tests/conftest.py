@@ -1,0 +1,40 @@
+"""The real servers that tests share: one embedded stack for the whole run."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from worker.local.stack import Addresses, StackOptions, running_stack
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Addresses]:
+    """A Kafka-protocol broker and Redis."""
+    with running_stack(StackOptions(servers=("kafka", "redis")), print) as addresses:
+        yield addresses
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Addresses]:
+    """Broker, Redis and Triton with the shipped models, apart from `servers`."""
+    with running_stack(StackOptions(), print) as addresses:
+        yield addresses
+
+
+@pytest.fixture(scope="session")
+def kafka_brokers(servers: Addresses) -> str:
+    """Where the broker listens."""
+    return servers.kafka
+
+
+@pytest.fixture
+def redis_url(servers: Addresses) -> str:
+    """An empty Redis database."""
+    host, _, port = servers.redis_url.removeprefix("redis://").partition("/")[0].partition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(b"FLUSHALL\r\n")
+        assert connection.recv(64) == b"+OK\r\n"
+    return servers.redis_url

@@ -1,0 +1,132 @@
+"""Evaluation: figures against hand-made cases, and reports that say what was counted."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+from worker.errors import BadRecord  # noqa: E402 - after the skip
+from worker.events import Analysis, Entity, ModelRef, Probabilities, Sentiment, Topic  # noqa: E402
+from worker.model.data import held_out  # noqa: E402
+from worker.model.evaluate import EvaluationError, evaluate, evaluate_files  # noqa: E402
+from worker.model.scores import SpanCounts, count_spans, macro_f1, set_accuracy  # noqa: E402
+from worker.model.topics import read_table  # noqa: E402
+
+TOPICS = read_table()
+TYPES = ("PER", "ORG", "LOC")
+
+
+def answer(shares=(0.1, 0.8, 0.1), topic=None, entities=()) -> Analysis:
+    """An analysis with these sentiment shares, this topic's column on top, and these (type, start, end) entities."""
+    probabilities = {each.id: 0.9 if column == topic else 0.01 for column, each in enumerate(TOPICS.topics)}
+    return Analysis(
+        language="en",
+        language_confidence=1.0,
+        sentiment=Sentiment(label="neutral", confidence=max(shares), probabilities=Probabilities(*shares), abstained=False),
+        topic=Topic(label=TOPICS.topics[0].id, name="", confidence=0.9, probabilities=probabilities),
+        entities=[Entity(type=kind, text="", start=start, end=end, confidence=1.0) for kind, start, end in entities],
+        model=ModelRef("m", "m:1"),
+    )
+
+
+def write(path: Path, *rows: dict) -> Path:
+    """Write rows as JSON lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_macro_f1_by_hand():
+    """Gold 0 0 1 2 against 0 1 1 1: F1 of 2/3, 1/2 and 0, so 7/18 (what scikit-learn's macro average gives)."""
+    assert macro_f1([0, 0, 1, 2], [0, 1, 1, 1]) == pytest.approx(7 / 18)
+
+
+def test_macro_f1_is_over_the_classes_present():
+    """A file without neutral is scored over its two classes."""
+    assert macro_f1([0, 2], [0, 2]) == 1.0
+
+
+def test_span_counts_are_strict():
+    """A wrong border or a wrong type is a miss and a false alarm (what seqeval's strict mode counts)."""
+    gold = [(0, 3, "PER"), (5, 9, "ORG"), (12, 14, "LOC")]
+    counts = count_spans(gold, [(0, 3, "PER"), (5, 8, "ORG"), (12, 14, "ORG")], TYPES)
+    assert counts == SpanCounts(hits=1, predicted=3, gold=3)
+    assert counts.f1 == pytest.approx(1 / 3)
+
+
+def test_gold_misc_is_ignored():
+    """MISC is not asked for: neither missed nor a false alarm for what is found in its place."""
+    assert count_spans([(0, 3, "MISC"), (5, 9, "ORG")], [(0, 3, "PER"), (5, 9, "ORG")], TYPES) == SpanCounts(1, 1, 1)
+
+
+def test_set_accuracy_credits_any_member():
+    """A broad gold label is met by any topic it may mean."""
+    assert set_accuracy([frozenset({1, 2}), frozenset({3})], [2, 1]) == 0.5
+
+
+def test_two_class_files_are_answered_between_the_two(tmp_path):
+    """Where gold has no neutral, a neutral answer counts as the likelier of the two others."""
+    path = write(tmp_path / "sentiment/s/en.dev.jsonl", {"text": "a", "label": "negative"}, {"text": "b", "label": "positive"})
+    replies = {"a": answer((0.3, 0.6, 0.1)), "b": answer((0.1, 0.7, 0.2))}
+    report = evaluate("sentiment", [path], lambda texts: [replies[text] for text in texts])
+    assert report.metrics["mean"] == 1.0
+
+
+def test_the_mean_is_over_languages_and_the_worst_is_named(tmp_path):
+    """Two files of one language count as one language; the lowest language is named."""
+    good = [write(tmp_path / f"sentiment/{source}/en.dev.jsonl", {"text": "a", "label": "neutral"}) for source in "st"]
+    bad = write(tmp_path / "sentiment/s/de.dev.jsonl", {"text": "a", "label": "negative"}, {"text": "b", "label": "neutral"})
+    report = evaluate_files([*good, bad], lambda texts: [answer() for _ in texts])
+    assert report.per_language["en"]["macro_f1"] == 1.0
+    assert report.per_language["de"]["macro_f1"] == pytest.approx(1 / 3, abs=1e-4)
+    assert report.metrics["mean"] == pytest.approx(2 / 3, abs=1e-4)
+    assert report.metrics["worst_language"] == "de"
+    assert report.per_source["t"]["macro_f1"] == 1.0
+    assert "| de | 33.3 | 50.0 |" in report.to_markdown()
+    assert json.loads(json.dumps(report.to_json()))["rows"] == 4
+
+
+def test_topics_are_restricted_to_what_the_source_can_say(tmp_path):
+    """A topic outside the source's labels cannot be its answer; the best of the others counts."""
+    education = next(column for column, topic in enumerate(TOPICS.topics) if topic.name == "education")
+    path = write(tmp_path / "topic/ag_news_testset/en.dev.jsonl", {"text": "a", "label": "Sports"})
+
+    def predict(texts):
+        found = answer(topic=education)
+        found.topic.probabilities["medtop:15000000"] = 0.5
+        return [found for _ in texts]
+
+    assert evaluate("topic", [path], predict).metrics["mean"] == 1.0
+
+
+def test_entities_are_compared_in_the_joined_text(tmp_path):
+    """Predicted offsets refer to the text as the worker reads it, borders trimmed on both sides."""
+    path = write(tmp_path / "ner/n/en.dev.jsonl", {"tokens": ["Hi", ",", "(Anna", "!"], "tags": ["O", "O", "B-PER", "O"]})
+    report = evaluate("ner", [path], lambda texts: [answer(entities=[("PER", 5, 9)]) for _ in texts])
+    assert report.per_language["en"] == {"precision": 1.0, "recall": 1.0, "f1": 1.0}
+
+
+def test_refused_texts_are_counted_not_scored(tmp_path):
+    """A text that the worker dead-letters appears as skipped."""
+    path = write(tmp_path / "sentiment/s/en.dev.jsonl", {"text": "a", "label": "neutral"}, {"text": "b", "label": "neutral"})
+    report = evaluate("sentiment", [path], lambda texts: [BadRecord("tokenize", "text_too_long", ""), answer()])
+    assert (report.rows, report.skipped) == (1, 1)
+
+
+def test_only_held_out_rows_of_trained_dev_files_are_scored(tmp_path):
+    """Where a recipe trains on a dev split, its training rows are not scored."""
+    rows = [{"text": f"text {number}", "label": "neutral"} for number in range(100)]
+    path = write(tmp_path / "sentiment/s/en.dev.jsonl", *rows)
+    report = evaluate_files([path], lambda texts: [answer() for _ in texts], trained_on_dev=frozenset({("sentiment", "s")}))
+    assert report.rows == sum(held_out(row["text"]) for row in rows) < 100
+
+
+def test_files_of_another_task_are_refused(tmp_path):
+    """Mixing tasks, or naming the wrong one, is an error that says what was found."""
+    path = write(tmp_path / "ner/n/en.dev.jsonl", {"tokens": ["a"], "tags": ["O"]})
+    with pytest.raises(EvaluationError, match="is not a sentiment file"):
+        evaluate("sentiment", [path], lambda texts: [])
+    with pytest.raises(EvaluationError, match="0 tasks"):
+        evaluate_files([], lambda texts: [])

@@ -1,0 +1,85 @@
+"""`polyvox up`."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.cli.console import Exit, err, examples, out, stopped_in_order
+from worker.settings import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from worker.local.stack import Addresses
+
+Port = Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command(
+        epilog=examples(
+            "polyvox up",
+            "polyvox up --free-ports",
+            "polyvox up --kafka-port 19092 --state ./polyvox-state",
+            after="Other commands find the servers on their usual ports by themselves, on others by the variables that "
+            "are printed. Kafka's records are in memory and gone at the end; with --state the aggregates of Redis and "
+            "all logs stay. Ctrl-C ends it with 0; 1 something failed, 2 a port is busy or this machine lacks something.",
+        )
+    )(up)
+
+
+def up(
+    kafka_port: Port = 9092,
+    redis_port: Port = 6379,
+    triton_http_port: Port = 8000,
+    triton_grpc_port: Port = 8001,
+    triton_metrics_port: Port = 8002,
+    free_ports: Annotated[bool, typer.Option("--free-ports", help="take free ports for everything")] = False,
+    state: Annotated[
+        Path | None, typer.Option(help="where logs and Redis's file are kept; temporary by default")
+    ] = None,
+) -> None:
+    """Run a local stack and a worker until Ctrl-C."""
+    from worker.local.stack import Ports, StackOptions, running_stack
+    from worker.local.worker import supervise, variables
+
+    configured = settings()
+    chosen = Ports(kafka_port, redis_port, triton_http_port, triton_grpc_port, triton_metrics_port)
+    options = StackOptions(models_dir=configured.models_dir, ports=Ports() if free_ports else chosen, state_dir=state)
+    try:
+        with stopped_in_order(), tempfile.TemporaryDirectory(prefix="polyvox-up-") as temporary:
+            with running_stack(options, _step) as addresses:
+                environment = variables(addresses) | _health(configured.health_host, configured.health_port, free_ports)
+                _print_addresses(addresses, environment)
+                supervise(environment, (state or Path(temporary)) / "worker.log", _step)
+    except KeyboardInterrupt:
+        raise typer.Exit(Exit.FINE) from None
+
+
+def _health(host: str, port: int, free: bool) -> dict[str, str]:
+    return {"POLYVOX_HEALTH_HOST": host, "POLYVOX_HEALTH_PORT": "0" if free else str(port)}
+
+
+def _step(line: str) -> None:
+    err().print(line, markup=False)
+
+
+def _print_addresses(addresses: Addresses, environment: Mapping[str, str]) -> None:
+    """Where everything is, and what to export, in a form that a shell can read."""
+    console = out()
+    for name, where in (
+        ("Kafka", addresses.kafka),
+        ("Redis", addresses.redis_url),
+        ("Triton HTTP", f"http://{addresses.triton_http}"),
+        ("Triton gRPC", addresses.triton_grpc),
+        ("Triton metrics", f"http://{addresses.triton_metrics}/metrics"),
+        ("worker health", f"http://{environment['POLYVOX_HEALTH_HOST']}:{environment['POLYVOX_HEALTH_PORT']}/ready"),
+    ):
+        console.print(f"# {name:<15} {where}", markup=False, soft_wrap=True)
+    for name, value in environment.items():
+        console.print(f"export {name}={value}", markup=False, soft_wrap=True)

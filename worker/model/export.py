@@ -1,0 +1,146 @@
+"""From a checkpoint to the bundle that is served: model.onnx, tokenizer.json, bundle.json. Whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from worker.errors import ModelInvalid
+from worker.model import checkpoint, onnx_bert
+from worker.model.network import MultiTaskBert
+from worker.model.onnx_bundle import replace_folder, update_configs
+from worker.model.onnx_linear import Precision
+
+Floats = NDArray[np.float32]
+
+MODEL_NAME = "analyzer"
+# The written graph in float32 must be the network; int8 may move a probability by its rounding, not by more.
+LARGEST_PROBABILITY_CHANGE: dict[Precision, float] = {"float32": 0.002, "int8": 0.15}
+PARITY_TEXTS = (
+    "Boeing faces another costly delay after engineers in Seattle found serious cracks.",
+    "Ein großartiger Abend mit Freunden in Hamburg, vielen Dank!",
+    "Air France a encore annulé mon vol, c'est scandaleux 😡",
+    "El Banco Central mantiene los tipos de interés en el 4 %.",
+    "公司公布了创纪录的利润，股价上涨。",
+    "新しいカメラはとても良いですが、少し高いです。",
+    "أعلنت الشركة عن أرباح قياسية في الربع الثالث",
+    "कंपनी ने रिकॉर्ड मुनाफा दर्ज किया",
+    "Сборная выиграла матч в Москве со счётом 3:1.",
+    "ok",
+    "Minister for helse åpnet det nye sykehuset i Bergen; flere hundre møtte fram for å se bygget, og mange "
+    "var imponert over hvor raskt arbeidet hadde gått siden den første planen ble lagt fram for åtte år siden.",
+)
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far the exported file is from the network, over `PARITY_TEXTS` in one padded batch."""
+
+    probability_change: float  # the largest, over all heads
+    logit_change: float  # likewise
+    labels_kept: float  # share of sentiment, topic and tag labels that stay
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export made."""
+
+    folder: Path
+    version: str  # as events carry it
+    parity: Parity
+    total_bytes: int
+
+
+def export(checkpoint_folder: Path, out: Path, version: str, precision: Precision = "int8") -> Exported:
+    """Write the checkpoint as a bundle into `out`, a version directory of a Triton model.
+
+    What else lies in `out`, such as model.py, is carried over; the configurations beside `out` are told the number of
+    topics and the version. int8 is for CPUs; float32 is for accelerators, where
+    the int8 operators would fall back to the CPU.
+
+    Args:
+        version: semantic version of the weights; part of the name that every event carries.
+
+    Raises:
+        ModelInvalid: the exported file answers otherwise than the network does.
+        CheckpointError: the checkpoint cannot be used.
+    """
+    network, tokenizer, labels = checkpoint.load(checkpoint_folder)
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    content = to_onnx(network, precision)
+    parity = compare(network, content, tokenizer)
+    if not parity.probability_change <= LARGEST_PROBABILITY_CHANGE[precision]:
+        raise ModelInvalid(
+            f"{checkpoint_folder} exported as {precision} changes a probability by {parity.probability_change:.3f},"
+            f" more than {LARGEST_PROBABILITY_CHANGE[precision]}; export it as float32, or train it further"
+        )
+    files = {"model.onnx": content, "tokenizer.json": tokenizer.to_str(pretty=False).encode()}
+    manifest = {
+        "name": MODEL_NAME,
+        "version": version,
+        "base": labels.base,
+        "max_tokens": network.config.max_position_embeddings,
+        "window_tokens": labels.window_tokens,
+        "pad_id": network.config.pad_token_id,
+        **{key: asdict(labels)[key] for key in ("sentiment", "tags", "topics", "languages")},
+        "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
+    }
+    files["bundle.json"] = (json.dumps(manifest, ensure_ascii=False, indent=1) + "\n").encode()
+    replace_folder(out, files)
+    full_version = f"{MODEL_NAME}:{version}+{hashlib.sha256(content).hexdigest()[:8]}"
+    update_configs(out.parent, len(labels.topics), full_version)
+    return Exported(out, full_version, parity, sum(map(len, files.values())))
+
+
+def to_onnx(network: MultiTaskBert, precision: Precision) -> bytes:
+    """The network as a serialised ONNX model; see `onnx_bert.build` for its inputs and outputs."""
+    config = network.config
+    if config.hidden_act != "gelu":
+        raise ModelInvalid(f"the graph writer knows GELU, the network uses {config.hidden_act}")
+    weights = {name: value.detach().float().cpu().numpy() for name, value in network.state_dict().items()}
+    shape = onnx_bert.Shape(config.num_hidden_layers, config.num_attention_heads, config.layer_norm_eps)
+    return onnx_bert.build(weights, shape, precision)
+
+
+def compare(network: MultiTaskBert, content: bytes, tokenizer: Tokenizer) -> Parity:
+    """Run network and file over `PARITY_TEXTS`; padded positions do not count."""
+    ids, mask = collate([tokenizer.encode(text).ids for text in PARITY_TEXTS], network.config.pad_token_id)
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    found = session.run(None, {"input_ids": ids, "attention_mask": mask})
+    with torch.inference_mode():
+        outputs = network(torch.from_numpy(ids), torch.from_numpy(mask))
+    expected = [output.numpy() for output in outputs]
+    tokens = mask == 1
+    pairs = [(found[0], expected[0]), (found[1], expected[1]), (found[2][tokens], expected[2][tokens])]
+    same = np.concatenate([one.argmax(axis=-1) == other.argmax(axis=-1) for one, other in pairs])
+    return Parity(
+        probability_change=max(float(np.abs(softmax(one) - softmax(other)).max()) for one, other in pairs),
+        logit_change=max(float(np.abs(one - other).max()) for one, other in pairs),
+        labels_kept=float(same.mean()),
+    )
+
+
+def collate(rows: list[list[int]], pad_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pad token ids to one rectangle: input_ids and attention_mask, int64 [B, T]."""
+    ids = np.full((len(rows), max(map(len, rows))), pad_id, np.int64)
+    mask = np.zeros_like(ids)
+    for index, row in enumerate(rows):
+        ids[index, : len(row)] = row
+        mask[index, : len(row)] = 1
+    return ids, mask
+
+
+def softmax(logits: Floats) -> Floats:
+    """Probabilities along the last axis."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    shares: Floats = powers / powers.sum(axis=-1, keepdims=True)
+    return shares
