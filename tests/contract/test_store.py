@@ -9,7 +9,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
-from opinion_outcomes import (
+
+from tests.opinion_outcomes import (
     NOW_S,
     SHARD,
     Words,
@@ -23,7 +24,6 @@ from opinion_outcomes import (
     settings,
     tombstone,
 )
-
 from worker.errors import PositionLost
 from worker.opinion.cells import Outcome
 from worker.opinion.client import Link

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from kafka import OffsetAndMetadata, TopicPartition
 
 from worker.errors import BrokerUnavailable, ConfigInvalid, PolyvoxError
 from worker.events import (
@@ -190,8 +191,6 @@ def test_lag_is_end_minus_committed(settings: Settings) -> None:
     assert sum(entry.records for entry in found if entry.topic == topic) == 90
     assert {entry.stage for entry in found} == {"enrich", "aggregate"}
     with admin(settings) as client:
-        from kafka import OffsetAndMetadata, TopicPartition
-
         client.alter_group_offsets(group, {TopicPartition(topic, 0): OffsetAndMetadata(7, "", -1)})
     entry = next(entry for entry in lag(settings) if (entry.topic, entry.partition) == (topic, 0))
     assert (entry.committed, entry.records) == (7, entry.end - 7)

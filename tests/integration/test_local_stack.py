@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import redis
-from local_processes import eventually, working_under
 
+from tests.local_processes import eventually, working_under
 from worker.errors import InferenceUnavailable, ModelInvalid, PlatformUnsupported
 from worker.local import probe
 from worker.local.machine import SHARED_MEMORY

@@ -124,6 +124,10 @@ class Line:
 
         return asyncio.run(ask())
 
+    def reasons(self) -> list[str]:
+        """Why records are in the dead-letter topic."""
+        return [dead_letter_from_headers(record.headers).reason for record in self.read("dead")]  # type: ignore[attr-defined]
+
     def applied(self, records: int) -> None:
         """Wait until Redis has counted `records` source records."""
         wait_for(lambda: self.totals().received >= records, f"{records} records counted, {self.totals()}")

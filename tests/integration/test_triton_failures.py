@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from little_triton import LONG, ROWS, SHORT, TIMEOUT_S, TINY, batch_of
 
 from worker.analysis.triton import TritonAddress, TritonInference
 from worker.errors import InferenceRejected, InferenceUnavailable
 from worker.local.stack import Addresses, Stack, StackOptions
 
 TESTS = Path(__file__).parent.parent
-sys.path.insert(0, str(TESTS / "contract"))
-
-from little_triton import LONG, ROWS, SHORT, TIMEOUT_S, TINY, batch_of  # noqa: E402
 
 pytestmark = pytest.mark.integration
 

@@ -25,7 +25,7 @@ names = st.text(st.characters(codec="ascii", categories=["Ll"]), min_size=3, max
 )
 posts = st.builds(
     lambda id_, text, author: POST | {"id": id_, "text": text} | ({"author": author} if author else {}),
-    texts.filter(lambda value: 0 < len(value)),
+    texts.filter(bool),
     texts,
     texts,
 )
@@ -108,8 +108,7 @@ def test_a_csv_without_the_needed_columns_is_refused(tmp_path: Path) -> None:
 def test_parquet_reads_types_and_missing_values(tmp_path: Path) -> None:
     """Timestamps become RFC 3339, nulls and NaN vanish, other columns become metadata; a naive time is a bad row."""
     pyarrow = pytest.importorskip("pyarrow")
-    from pyarrow import parquet
-
+    parquet = pytest.importorskip("pyarrow.parquet")
     when = datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC)
     table = pyarrow.table(
         {
@@ -123,7 +122,8 @@ def test_parquet_reads_types_and_missing_values(tmp_path: Path) -> None:
     )
     parquet.write_table(table, tmp_path / "posts.parquet")
     first, second = read(tmp_path / "posts.parquet")
-    assert isinstance(first, PostRow) and first.value is not None
+    assert isinstance(first, PostRow)
+    assert first.value is not None
     post = decode_post(first.value)
     assert (post.published_at, post.metadata) == (when, {"tags": ["a"]})
     assert second == BadRow(2, "missing_field", "Object missing required field `source`")
@@ -151,8 +151,10 @@ def test_a_line_too_long_for_any_broker_is_not_read_into_memory(tmp_path: Path) 
     path = tmp_path / "posts.jsonl"
     path.write_bytes(b"x" * (2 * LINE_LIMIT_BYTES + 100) + b"\n" + json.dumps(POST).encode() + b"\n")
     first, second = read(path)
-    assert isinstance(first, BadRow) and (first.line, first.reason) == (1, "line_too_long")
-    assert isinstance(second, PostRow) and second.line == 2
+    assert isinstance(first, BadRow)
+    assert (first.line, first.reason) == (1, "line_too_long")
+    assert isinstance(second, PostRow)
+    assert second.line == 2
 
 
 def test_standard_input_is_json_lines(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from local_processes import alive, eventually
+from tests.local_processes import alive, eventually
 from worker.local.process import Guarded, Launch, log_tail
 
 SLEEP_FOR_EVER = "while :; do sleep 300; done"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from opinion_outcomes import NOW_S, Words, dead, position, post, settings, tombstone
 
+from tests.opinion_outcomes import NOW_S, Words, dead, position, post, settings, tombstone
 from worker.events import Probabilities
 from worker.opinion import keys
 from worker.opinion.cells import (

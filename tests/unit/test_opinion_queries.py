@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
-from opinion_outcomes import NOW_S, SHARD, Words, clock, dead, post, settings, tombstone
 
+from tests.opinion_outcomes import NOW_S, SHARD, Words, clock, dead, post, settings, tombstone
 from worker.opinion.answers import Completeness, Where, Window
 from worker.opinion.cells import Level, Outcome
 from worker.opinion.memory import MemoryStore

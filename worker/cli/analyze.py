@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from worker.cli.console import Exit, examples, out, printable, say
+from worker.cli.console import Exit, answer, examples, json_line, out, printable, say
 from worker.errors import BadRecord
 from worker.events import Analysis, encode
 from worker.settings import Settings, settings
@@ -147,9 +147,9 @@ def _print_json(found: Sequence[Analysis | BadRecord]) -> None:
     for each in found:
         if isinstance(each, BadRecord):
             error = {"stage": each.stage, "reason": each.reason, "detail": each.detail}
-            print(json.dumps({"error": error}), flush=True)
+            json_line({"error": error})
         else:
-            print(encode(each).decode(), flush=True)
+            answer(encode(each).decode())
 
 
 def _table(texts: Sequence[Text], found: Sequence[Analysis | BadRecord]) -> Table:

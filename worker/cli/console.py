@@ -47,9 +47,15 @@ def say(message: str, style: str = "") -> None:
     err().print(message, style=style, markup=False)
 
 
+def answer(line: str) -> None:
+    """One line on standard output as it is, flushed, so that a pipe sees it at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 def json_line(value: Any) -> None:
-    """One JSON object on standard output, flushed, so that a pipe sees it at once."""
-    print(json.dumps(value, ensure_ascii=False, default=str), flush=True)
+    """One JSON object on standard output."""
+    answer(json.dumps(value, ensure_ascii=False, default=str))
 
 
 def exit_code(error: PolyvoxError) -> Exit:

@@ -4,4 +4,4 @@ import typer
 
 
 def add_to(app: typer.Typer) -> None:
-    """none yet"""
+    """None yet"""

@@ -21,6 +21,8 @@ from worker.events import (
     position_from_headers,
 )
 
+if TYPE_CHECKING:
+    from worker.feeds.log import Record
 
 SENTIMENT_STYLES = {"negative": "red", "neutral": "bright_black", "positive": "green"}
 TEXT_CHARS = 90

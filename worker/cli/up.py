@@ -12,11 +12,11 @@ from worker.cli.console import Exit, err, examples, out, stopped_in_order
 from worker.settings import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from worker.local.stack import Addresses
-
-Port = Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")]
+USUAL_PORTS = {"kafka": 9092, "redis": 6379, "triton_http": 8000, "triton_grpc": 8001, "triton_metrics": 8002}
+LARGEST_PORT = 65_535
 
 
 def add_to(app: typer.Typer) -> None:
@@ -25,40 +25,58 @@ def add_to(app: typer.Typer) -> None:
         epilog=examples(
             "polyvox up",
             "polyvox up --free-ports",
-            "polyvox up --kafka-port 19092 --state ./polyvox-state",
+            "polyvox up --port kafka=19092 --state ./polyvox-state",
             after="Other commands find the servers on their usual ports by themselves, on others by the variables that "
             "are printed. Kafka's records are in memory and gone at the end; with --state the aggregates of Redis and "
-            "all logs stay. Ctrl-C ends it with 0; 1 something failed, 2 a port is busy or this machine lacks something.",
+            "all logs stay. Ctrl-C ends it with 0; 1 something failed, 2 a port is busy or something is missing.",
         )
     )(up)
 
 
 def up(
-    kafka_port: Port = 9092,
-    redis_port: Port = 6379,
-    triton_http_port: Port = 8000,
-    triton_grpc_port: Port = 8001,
-    triton_metrics_port: Port = 8002,
-    free_ports: Annotated[bool, typer.Option("--free-ports", help="take free ports for everything")] = False,
-    state: Annotated[
-        Path | None, typer.Option(help="where logs and Redis's file are kept; temporary by default")
+    port: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=NUMBER", help="kafka, redis, triton_http, triton_grpc, triton_metrics; 0: a free one"
+        ),
     ] = None,
+    free_ports: Annotated[bool, typer.Option("--free-ports", help="take free ports for everything")] = False,
+    state: Annotated[Path | None, typer.Option(help="where logs and Redis's file stay; temporary by default")] = None,
 ) -> None:
     """Run a local stack and a worker until Ctrl-C."""
-    from worker.local.stack import Ports, StackOptions, running_stack
+    from worker.local.servers import Ports
+    from worker.local.stack import StackOptions, running_stack
     from worker.local.worker import supervise, variables
 
     configured = settings()
-    chosen = Ports(kafka_port, redis_port, triton_http_port, triton_grpc_port, triton_metrics_port)
-    options = StackOptions(models_dir=configured.models_dir, ports=Ports() if free_ports else chosen, state_dir=state)
+    ports = Ports(**({} if free_ports else USUAL_PORTS) | chosen_ports(port or []))
+    options = StackOptions(models_dir=configured.models_dir, ports=ports, state_dir=state)
     try:
-        with stopped_in_order(), tempfile.TemporaryDirectory(prefix="polyvox-up-") as temporary:
-            with running_stack(options, _step) as addresses:
-                environment = variables(addresses) | _health(configured.health_host, configured.health_port, free_ports)
-                _print_addresses(addresses, environment)
-                supervise(environment, (state or Path(temporary)) / "worker.log", _step)
+        with (
+            stopped_in_order(),
+            tempfile.TemporaryDirectory(prefix="polyvox-up-") as temporary,
+            running_stack(options, _step) as addresses,
+        ):
+            environment = variables(addresses) | _health(configured.health_host, configured.health_port, free_ports)
+            _print_addresses(addresses, environment)
+            supervise(environment, (state or Path(temporary)) / "worker.log", _step)
     except KeyboardInterrupt:
         raise typer.Exit(Exit.FINE) from None
+
+
+def chosen_ports(options: Sequence[str]) -> dict[str, int]:
+    """Read `--port name=number`, repeatedly.
+
+    Raises:
+        typer.BadParameter: another name, or no port number.
+    """
+    chosen = {}
+    for option in options:
+        name, _, number = option.partition("=")
+        if name not in USUAL_PORTS or not number.isdigit() or int(number) > LARGEST_PORT:
+            raise typer.BadParameter(f"--port {option}: expected one of {', '.join(USUAL_PORTS)}, and a port number")
+        chosen[name] = int(number)
+    return chosen
 
 
 def _health(host: str, port: int, free: bool) -> dict[str, str]:

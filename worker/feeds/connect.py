@@ -151,7 +151,7 @@ def consumer(settings: Settings) -> Iterator[KafkaConsumer]:
 
 @contextmanager
 def producer(settings: Settings) -> Iterator[KafkaProducer]:
-    """A producer that waits for all replicas, idempotent unless the settings say otherwise; errors as in `broker_errors`.
+    """A producer that waits for all replicas; errors as in `broker_errors`.
 
     The largest request is the larger of Kafka's default and the setting: the broker has the last word.
     """

@@ -63,9 +63,8 @@ class Filter:
 def list_letters(settings: Settings, wanted: Filter, newest: int | None, resolved: Resolved) -> list[Letter]:
     """The newest dead letters that pass, newest first; of several of one record the newest alone.
 
-    Args:
-        newest: how many, at most; None for all. Partitions are read back from their ends until that many are found.
-        resolved: see `Resolved`; asked once for each stretch that was read.
+    At most `newest`, or all for None: partitions are read back from their ends until that many are found. `resolved`
+    is asked once for each stretch that was read.
 
     Raises:
         ConfigInvalid: there is no dead-letter topic.
@@ -126,12 +125,9 @@ def _letter(record: Record) -> Letter | None:
 def requeue(settings: Settings, letters: Sequence[Letter], failed: Callable[[Letter, PolyvoxError], None]) -> int:
     """Send the original records of dead letters through the worker again; the number that was sent.
 
-    Each goes to its own topic and partition, in source order, with the original position in the header `pv-origin`: the outcome keeps
-    the event id, so that it is counted once however often it is requeued. A letter that holds a prefix only is read
-    again from the input topic.
-
-    Args:
-        failed: called for each letter that cannot be requeued, with the reason.
+    Each goes to its own topic and partition, in source order, with the original position in the header `pv-origin`:
+    the outcome keeps the event id, so that it is counted once however often it is requeued. A letter that holds a
+    prefix only is read again from the input topic. `failed` is called for each that cannot be requeued.
 
     Raises:
         BrokerUnavailable, ConfigInvalid: the cluster, and with it all that were not sent yet.

@@ -122,7 +122,7 @@ def _opened(path: str) -> Iterator[BinaryIO]:
         yield sys.stdin.buffer
         return
     try:
-        stream = open(path, "rb")  # noqa: SIM115  closed below; the error of opening alone is translated
+        stream = Path(path).open("rb")  # noqa: SIM115  # closed below: the error of opening alone is translated
     except OSError as error:
         raise ConfigInvalid(f"{path}: {error.strerror or error}") from error
     with stream:

@@ -83,8 +83,8 @@ def parquet_rows(path: str) -> Iterator[tuple[int, Iterator[dict[str, object]]]]
         ConfigInvalid: not a Parquet file, a required column is missing, or the extra `parquet` is not installed.
     """
     try:
-        import pyarrow
-        from pyarrow import parquet
+        import pyarrow  # noqa: PLC0415  # an extra
+        from pyarrow import parquet  # noqa: PLC0415
     except ImportError:
         raise ConfigInvalid(f"{path}: reading Parquet needs pyarrow: pip install 'polyvox[parquet]'") from None
     try:
@@ -105,7 +105,7 @@ def _present(batches: Iterator[Any]) -> Iterator[dict[str, object]]:
 
 
 def _is_nan(cell: object) -> bool:
-    """pandas writes a missing value of any column as NaN."""
+    """A missing value, as pandas writes it into any column."""
     return isinstance(cell, float) and math.isnan(cell)
 
 

@@ -15,19 +15,15 @@ Start = Literal["beginning", "end"]
 def tail(settings: Settings, topic: str, start: Start = "end", count: int | None = None) -> Iterator[Record]:
     """The records of all partitions of a topic as they come, without a consumer group.
 
-    Order holds within a partition. Partitions that are added later are not read.
-
-    Args:
-        start: `beginning` reads what is there first; `end` waits for new records.
-        count: end after so many; None goes on for ever.
+    Order holds within a partition. Partitions that are added later are not read. The start `beginning` reads first
+    what is there, `end` waits for new records. It ends after `count` records, or never.
 
     Raises:
         ConfigInvalid: there is no such topic.
         BrokerUnavailable: the cluster cannot be reached.
     """
     for batch in batches(settings, [topic], start):
-        for record in batch[:count]:
-            yield record
+        yield from batch[:count]
         if count is not None:
             count -= len(batch)
             if count <= 0:

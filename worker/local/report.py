@@ -65,9 +65,7 @@ def quantiles(values: Sequence[float]) -> dict[str, float]:
 def histogram_quantiles_ms(exposition: str, metric: str, labels: Mapping[str, str]) -> dict[str, float]:
     """Quantiles of a Prometheus histogram of seconds, in milliseconds: the upper bound of the bucket that holds each.
 
-    Args:
-        exposition: the text format that /metrics gives.
-        labels: only the series with these.
+    `exposition` is what /metrics gives, in Prometheus' text format; of the metric only series with `labels` count.
     """
     buckets = sorted(_buckets(exposition, metric, labels))
     if not buckets or buckets[-1][1] == 0:

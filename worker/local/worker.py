@@ -93,7 +93,8 @@ class WorkerProcess:
                     return
             if deadline.passed():
                 raise PolyvoxError(
-                    f"the worker was not ready after {timeout_s:.0f} s: {said}. The end of its log:\n{log_tail(self.log)}"
+                    f"the worker was not ready after {timeout_s:.0f} s: {said}. The end of its log:\n"
+                    f"{log_tail(self.log)}"
                 )
             time.sleep(POLL_S)
 
@@ -106,8 +107,7 @@ class WorkerProcess:
 def running_worker(settings: Mapping[str, str], log: Path, progress: Callable[[str], None]) -> Iterator[WorkerProcess]:
     """Start a worker and wait until it is ready; stop it at the end.
 
-    Args:
-        settings: environment variables, beside those of this process.
+    `settings` are environment variables beside those of this process.
 
     Raises:
         PolyvoxError: see `WorkerProcess.wait_ready`.

@@ -21,7 +21,7 @@ from worker.analysis.bundle import Bundle
 from worker.analysis.inference import Inference, TokenBatch
 from worker.analysis.triton import VERSION_PARAMETER, TritonAddress, TritonInference
 
-TINY = Bundle.load(Path(__file__).parent.parent / "fixtures" / "tiny_models" / "analyzer" / "1")
+TINY = Bundle.load(Path(__file__).parent / "fixtures" / "tiny_models" / "analyzer" / "1")
 TIMEOUT_S = 20.0
 ROWS = 16
 DATA_TYPES = {"INT64": np.int64, "FP32": np.float32}
