@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,34 +16,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local_processes import eventually, working_under
 
+from tests.local_processes import eventually, working_under
 from worker.settings import REPOSITORY
 
 pytestmark = pytest.mark.integration
 
 FIXTURES = REPOSITORY / "tests" / "fixtures"
-NULL_MODEL = REPOSITORY / "tests" / "models" / "null" / "analyzer"
-TINY_BUNDLE = FIXTURES / "tiny_models" / "analyzer" / "1"
+TINY_MODELS = FIXTURES / "tiny_models"
 END_S = 120.0
 POSTS = 300
 POISON = (b"not json", b'{"id": "1"}', b"\xff\xfe", b"null")
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f]")
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model repository with constant answers and a bundle that describes it: the demo of any model."""
-    repository = tmp_path_factory.mktemp("models")
-    shutil.copytree(NULL_MODEL, repository / "analyzer")
-    version = repository / "analyzer" / "1"
-    for file in TINY_BUNDLE.iterdir():
-        shutil.copy(file, version)
-    topics = len(json.loads((version / "bundle.json").read_text())["topics"])
-    config, code = repository / "analyzer" / "config.pbtxt", version / "model.py"
-    config.write_text(re.sub(r'("topic_logits".*dims: \[ )\d+', rf"\g<1>{topics}", config.read_text()))
-    code.write_text(re.sub(r"^TOPICS = .*$", f"TOPICS = {topics}", code.read_text(), flags=re.MULTILINE))
-    return repository
 
 
 @pytest.fixture(scope="module")
@@ -91,12 +74,12 @@ class Demo:
 
 
 @pytest.fixture
-def demo(models: Path, samples: Path, tmp_path: Path) -> Iterator[Demo]:
+def demo(samples: Path, tmp_path: Path) -> Iterator[Demo]:
     """A started demo."""
     place = tmp_path / "demo"
     place.mkdir()
     process = subprocess.Popen(
-        [sys.executable, "-m", "worker", "demo", "--models", str(models), "--samples", str(samples)],
+        [sys.executable, "-m", "worker", "demo", "--models", str(TINY_MODELS), "--samples", str(samples)],
         cwd=REPOSITORY,
         env=os.environ | {"TMPDIR": str(place)},
         stdout=subprocess.PIPE,
@@ -204,12 +187,12 @@ def test_samples_that_are_missing_are_named_before_anything_starts(tmp_path: Pat
     assert len(ended.stderr.strip().splitlines()) == 1
 
 
-def test_a_busy_port_is_named_by_up(models: Path) -> None:
+def test_a_busy_port_is_named_by_up() -> None:
     """`polyvox up` says which port is taken, and exits as wrong usage does."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         command = [sys.executable, "-m", "worker", "up", "--free-ports", "--port", f"kafka={port}"]
-        variables = os.environ | {"POLYVOX_MODELS_DIR": str(models)}
+        variables = os.environ | {"POLYVOX_MODELS_DIR": str(TINY_MODELS)}
         ended = subprocess.run(
             command, cwd=REPOSITORY, env=variables, capture_output=True, text=True, timeout=END_S, check=False
         )

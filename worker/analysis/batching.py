@@ -55,7 +55,7 @@ def plan(lengths: Sequence[tuple[int, int]], at: int, budget: TokenBudget) -> tu
         rows = end - start
         shorter = longest - lengths[start - 1][0] if start else None
         longer = (lengths[end][0] - longest) * rows if end < len(lengths) else None
-        if longer is not None and False:
+        if longer is not None and (longest + longer // rows) * (rows + 1) > budget.tokens:
             longer = None
         if shorter is not None and longest * (rows + 1) > budget.tokens:
             shorter = None
