@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-DEADLINE_S = 5.0
+DEADLINE_S = 30.0
 
 
 def eventually(condition: Callable[[], object], what: str) -> None:

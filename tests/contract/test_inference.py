@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from little_triton import LONG, ROWS, SHORT, TIMEOUT_S, TINY, LittleTriton, batch_of, closing, little_triton, run
 
+from tests.little_triton import LONG, ROWS, SHORT, TIMEOUT_S, TINY, LittleTriton, batch_of, closing, little_triton, run
 from worker.analysis.bundle import Bundle
 from worker.analysis.embedded import EmbeddedInference
 from worker.analysis.inference import Inference, Logits, ScriptedInference, validate

@@ -11,9 +11,9 @@ import grpc
 import msgspec
 import numpy as np
 import pytest
-from little_triton import LONG, ROWS, SHORT, TIMEOUT_S, TINY, LittleTriton, batch_of, closing, little_triton, run
 from tritonclient.grpc import service_pb2_grpc
 
+from tests.little_triton import LONG, ROWS, SHORT, TIMEOUT_S, TINY, LittleTriton, batch_of, closing, little_triton, run
 from worker.analysis.embedded import EmbeddedInference
 from worker.analysis.inference import Inference, Logits, ScriptedInference, validate
 from worker.analysis.triton import ERRORS, VERSION_PARAMETER, TritonAddress, TritonInference
@@ -102,7 +102,8 @@ def test_deadline_ends_a_hanging_call():
 
     async def test(inference: Inference) -> None:
         with pytest.raises(InferenceUnavailable, match="DEADLINE_EXCEEDED"):
-            await inference.infer(batch_of(SHORT))
+            async with asyncio.timeout(10):  # far behind the deadline
+                await inference.infer(batch_of(SHORT))
 
     run(lambda: little_triton(servicer, timeout_s=0.2), test)
 
@@ -251,6 +252,17 @@ def test_embedded_refuses_a_bad_batch():
         with pytest.raises(InferenceRejected, match=r"model\.onnx refused a batch"):
             await inference.infer(batch_of([0, 100_000, 2]))
         await inference.infer(batch_of(SHORT))
+
+    run(lambda: closing(EmbeddedInference(TINY, TIMEOUT_S)), test)
+
+
+def test_embedded_refuses_nan():
+    """A model whose answer is not finite (this one divides by the number of real tokens) is ModelInvalid."""
+    batch = replace(batch_of(SHORT), attention_mask=np.zeros((1, 3), np.int64))
+
+    async def test(inference: Inference) -> None:
+        with pytest.raises(ModelInvalid, match="NaN or infinity"):
+            await inference.infer(batch)
 
     run(lambda: closing(EmbeddedInference(TINY, TIMEOUT_S)), test)
 

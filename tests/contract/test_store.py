@@ -7,11 +7,13 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import pytest
 
 from tests.opinion_outcomes import (
     NOW_S,
+    SCORES,
     SHARD,
     Words,
     buckets_around,
@@ -25,9 +27,11 @@ from tests.opinion_outcomes import (
     tombstone,
 )
 from worker.errors import PositionLost
+from worker.opinion.answers import Where, Window
 from worker.opinion.cells import Outcome
 from worker.opinion.client import Link
 from worker.opinion.memory import MemoryStore
+from worker.opinion.queries import Queries
 from worker.opinion.reader import Reader, RedisReader
 from worker.opinion.store import AggregateStore, Applied, Consumed, Store
 from worker.settings import Settings
@@ -81,6 +85,8 @@ def run(opens: Opens, body: Callable[[Opened], Awaitable[None]], **overrides: ob
     asyncio.run(main())
 
 
+NOW = datetime.fromtimestamp(NOW_S, UTC)
+TODAY = Window("day", NOW, NOW)
 MIXED = [
     post(0, Words(label="negative", entities=["Apple", "Berlin"])),
     dead(1),
@@ -99,6 +105,62 @@ def test_every_outcome_is_counted_in_its_cells_and_totals(opens: Opens) -> None:
     async def body(opened: Opened) -> None:
         assert await opened.apply(MIXED, None, 9) == Applied(first=8, repeats=0)
         assert await opened.state() == implied_state(MIXED)
+
+    run(opens, body)
+
+
+def test_a_mention_counts_with_its_own_sentiment(opens: Opens) -> None:
+    """A criticised company in a cheerful post is criticised; a mention without its own takes the post's."""
+    outcomes = [post(0, Words(label="positive", entities=[("Apple", SCORES["negative"]), "Berlin"]))]
+
+    async def body(opened: Opened) -> None:
+        await opened.apply(outcomes, None, 1)
+        assert await opened.state() == implied_state(outcomes)
+        [forms] = await opened.reader.forms(SHARD, buckets_around("hour")[-1:])
+        labels = {form: (one.negative, one.positive) for form, cells in forms.cells.items() for one in cells.values()}
+        assert labels == {"apple": (1, 0), "berlin": (0, 1)}
+
+    run(opens, body)
+
+
+def test_forms_keep_their_cells_over_many_batches(opens: Opens) -> None:
+    """A form's counts can be asked for by language, topic and class, however its batches came."""
+
+    async def body(opened: Opened) -> None:
+        for number in range(30):
+            words = Words(language=f"l{number % 11}", topic=f"t{number % 3}", entities=["Apple"])
+            await opened.apply([post(number, words)], number or None, number + 1)
+        queries = Queries(opened.reader, settings(), clock())
+        for where, count in [
+            (Where(entity="apple"), 30),
+            (Where(entity="apple", language="l1"), 3),
+            (Where(entity="apple", language="l1", topic="t1"), 1),
+            (Where(entity="pear"), 0),
+        ]:
+            [point] = await queries.series(TODAY, where)
+            assert point.measures.analysed == point.measures.positive == count
+            assert point.measures.score_micros == 750_000 * count
+
+    run(opens, body)
+
+
+def test_queries_sum_every_partition_that_was_written(opens: Opens) -> None:
+    """A partition is known to queries from its first batch on, without a scan of the database."""
+
+    async def body(opened: Opened) -> None:
+        shards = [SHARD, "topic-a:1", "topic-b:0"]
+        for shard in shards:
+            await opened.store.apply(
+                shard, Consumed("enriched", 0, None, 1), [post(0, Words(entities=["A"]), shard=shard)]
+            )
+        assert await opened.reader.shards() == shards
+        queries = Queries(opened.reader, settings(), clock())
+        assert (await queries.totals()).analysed == 3
+        assert (await queries.breakdown(TODAY, ("language",)))[("en",)].analysed == 3
+        top = await queries.top_entities(TODAY, 5)
+        assert [(one.form, one.measures.analysed) for one in top.entities] == [("a", 3)]
+        assert top.mentions.analysed == 3
+        assert await queries.watermark_ms() == (NOW_S - 30) * 1000
 
     run(opens, body)
 

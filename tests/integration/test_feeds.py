@@ -178,7 +178,7 @@ def test_tail_names_the_topics_when_there_is_none_of_that_name(settings: Setting
     ensure_topics(settings)
     for _ in range(2):
         with pytest.raises(ConfigInvalid, match=settings.enriched_topic):
-            next(tail(settings, "enrichd"))
+            next(tail(settings, f"{settings.enriched_topic}d"))
 
 
 def test_lag_is_end_minus_committed(settings: Settings) -> None:

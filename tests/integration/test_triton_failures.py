@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from little_triton import LONG, ROWS, SHORT, TIMEOUT_S, TINY, batch_of
 
+from tests.little_triton import LONG, ROWS, SHORT, TIMEOUT_S, TINY, batch_of
 from worker.analysis.triton import TritonAddress, TritonInference
 from worker.errors import InferenceRejected, InferenceUnavailable
 from worker.local.stack import Addresses, Stack, StackOptions

@@ -160,6 +160,20 @@ def test_unspaced_scripts_split_inside_a_run():
     assert [e.text for e in tagged("東京大阪の会社", 東京="LOC", 大阪="LOC").entities] == ["東京", "大阪"]
 
 
+def test_one_entity_in_a_replaced_stretch():
+    """Two spans that the model sees inside one masked mention are one place in the original: one entity."""
+    prepared = PREPARER.prepare("@someone")
+    tags = np.eye(7, dtype=np.float32)[[1 + 2 * (at % 2) for at in range(len(prepared.starts))]] * 8
+    assert [e.text for e in decode(prepared, windows_of(prepared, tags), BUNDLE, 0.0).entities] == ["someone"]
+
+
+def test_tokens_that_share_a_character_are_one_unit():
+    """One character that the tokenizer reads as two ("㍻" as 平成) is never cut in two entities."""
+    tags = np.log(np.full((2, 7), 0.02) + np.eye(7)[[5, 5]] * 0.86)
+    [span] = decode_spans("一㍻二", np.array([0, 1], np.int32), np.array([2, 3], np.int32), tags)
+    assert (span.start, span.end) == (0, 3)
+
+
 def test_words_vote_as_a_whole():
     """In a script with spaces no entity begins or ends inside a word, even when single pieces disagree."""
     text = "in Grönemeyers Haus"

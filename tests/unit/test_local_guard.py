@@ -130,3 +130,13 @@ Guarded(Launch(("/bin/sh", "-c", script), state, log, stop_s=0.1, remove_when_or
     process.wait()
     eventually(lambda: not alive(pid), "the command has ended")
     eventually(lambda: not state.exists(), "its directory is deleted")
+
+
+def test_the_end_of_a_log_shows_reasons_not_stack_frames(tmp_path: Path) -> None:
+    """Frames and tables are left out, so that the lines that say why are among the last few."""
+    log = tmp_path / "log"
+    log.write_text("start\nerror: no bundle.json\nAt:\n" + "  /some/file.py(1): frame\n" * 50 + "| a | table |\n;\n\n")
+    assert log_tail(log) == "    start\n    error: no bundle.json"
+    log.write_text("")
+    assert "empty" in log_tail(log)
+    assert "no log" in log_tail(tmp_path / "absent")

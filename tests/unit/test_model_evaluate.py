@@ -7,12 +7,12 @@ import pytest
 
 pytest.importorskip("torch")
 
-from worker.errors import BadRecord  # noqa: E402 - after the skip
-from worker.events import Analysis, Entity, ModelRef, Probabilities, Sentiment, Topic  # noqa: E402
-from worker.model.data import held_out  # noqa: E402
-from worker.model.evaluate import EvaluationError, evaluate, evaluate_files  # noqa: E402
-from worker.model.scores import SpanCounts, count_spans, macro_f1, set_accuracy  # noqa: E402
-from worker.model.topics import read_table  # noqa: E402
+from worker.errors import BadRecord
+from worker.events import Analysis, Entity, ModelRef, Probabilities, Sentiment, Topic
+from worker.model.data import held_out
+from worker.model.evaluate import EvaluationError, evaluate, evaluate_files
+from worker.model.scores import SpanCounts, count_spans, macro_f1, set_accuracy
+from worker.model.topics import read_table
 
 TOPICS = read_table()
 TYPES = ("PER", "ORG", "LOC")
@@ -24,7 +24,9 @@ def answer(shares=(0.1, 0.8, 0.1), topic=None, entities=()) -> Analysis:
     return Analysis(
         language="en",
         language_confidence=1.0,
-        sentiment=Sentiment(label="neutral", confidence=max(shares), probabilities=Probabilities(*shares), abstained=False),
+        sentiment=Sentiment(
+            label="neutral", confidence=max(shares), probabilities=Probabilities(*shares), abstained=False
+        ),
         topic=Topic(label=TOPICS.topics[0].id, name="", confidence=0.9, probabilities=probabilities),
         entities=[Entity(type=kind, text="", start=start, end=end, confidence=1.0) for kind, start, end in entities],
         model=ModelRef("m", "m:1"),
@@ -68,7 +70,9 @@ def test_set_accuracy_credits_any_member():
 
 def test_two_class_files_are_answered_between_the_two(tmp_path):
     """Where gold has no neutral, a neutral answer counts as the likelier of the two others."""
-    path = write(tmp_path / "sentiment/s/en.dev.jsonl", {"text": "a", "label": "negative"}, {"text": "b", "label": "positive"})
+    path = write(
+        tmp_path / "sentiment/s/en.dev.jsonl", {"text": "a", "label": "negative"}, {"text": "b", "label": "positive"}
+    )
     replies = {"a": answer((0.3, 0.6, 0.1)), "b": answer((0.1, 0.7, 0.2))}
     report = evaluate("sentiment", [path], lambda texts: [replies[text] for text in texts])
     assert report.metrics["mean"] == 1.0
@@ -77,7 +81,9 @@ def test_two_class_files_are_answered_between_the_two(tmp_path):
 def test_the_mean_is_over_languages_and_the_worst_is_named(tmp_path):
     """Two files of one language count as one language; the lowest language is named."""
     good = [write(tmp_path / f"sentiment/{source}/en.dev.jsonl", {"text": "a", "label": "neutral"}) for source in "st"]
-    bad = write(tmp_path / "sentiment/s/de.dev.jsonl", {"text": "a", "label": "negative"}, {"text": "b", "label": "neutral"})
+    bad = write(
+        tmp_path / "sentiment/s/de.dev.jsonl", {"text": "a", "label": "negative"}, {"text": "b", "label": "neutral"}
+    )
     report = evaluate_files([*good, bad], lambda texts: [answer() for _ in texts])
     assert report.per_language["en"]["macro_f1"] == 1.0
     assert report.per_language["de"]["macro_f1"] == pytest.approx(1 / 3, abs=1e-4)
@@ -103,14 +109,18 @@ def test_topics_are_restricted_to_what_the_source_can_say(tmp_path):
 
 def test_entities_are_compared_in_the_joined_text(tmp_path):
     """Predicted offsets refer to the text as the worker reads it, borders trimmed on both sides."""
-    path = write(tmp_path / "ner/n/en.dev.jsonl", {"tokens": ["Hi", ",", "(Anna", "!"], "tags": ["O", "O", "B-PER", "O"]})
+    path = write(
+        tmp_path / "ner/n/en.dev.jsonl", {"tokens": ["Hi", ",", "(Anna", "!"], "tags": ["O", "O", "B-PER", "O"]}
+    )
     report = evaluate("ner", [path], lambda texts: [answer(entities=[("PER", 5, 9)]) for _ in texts])
     assert report.per_language["en"] == {"precision": 1.0, "recall": 1.0, "f1": 1.0}
 
 
 def test_refused_texts_are_counted_not_scored(tmp_path):
     """A text that the worker dead-letters appears as skipped."""
-    path = write(tmp_path / "sentiment/s/en.dev.jsonl", {"text": "a", "label": "neutral"}, {"text": "b", "label": "neutral"})
+    path = write(
+        tmp_path / "sentiment/s/en.dev.jsonl", {"text": "a", "label": "neutral"}, {"text": "b", "label": "neutral"}
+    )
     report = evaluate("sentiment", [path], lambda texts: [BadRecord("tokenize", "text_too_long", ""), answer()])
     assert (report.rows, report.skipped) == (1, 1)
 
@@ -119,7 +129,9 @@ def test_only_held_out_rows_of_trained_dev_files_are_scored(tmp_path):
     """Where a recipe trains on a dev split, its training rows are not scored."""
     rows = [{"text": f"text {number}", "label": "neutral"} for number in range(100)]
     path = write(tmp_path / "sentiment/s/en.dev.jsonl", *rows)
-    report = evaluate_files([path], lambda texts: [answer() for _ in texts], trained_on_dev=frozenset({("sentiment", "s")}))
+    report = evaluate_files(
+        [path], lambda texts: [answer() for _ in texts], trained_on_dev=frozenset({("sentiment", "s")})
+    )
     assert report.rows == sum(held_out(row["text"]) for row in rows) < 100
 
 

@@ -3,6 +3,7 @@
 import json
 import lzma
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -40,6 +41,15 @@ RECIPE = build_recipe(
 )  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Tensors this small only lose by being shared out, and by much on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def write(path: Path, rows: list[dict]) -> None:
     """Write rows as .jsonl.xz."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,9 +61,15 @@ def write(path: Path, rows: list[dict]) -> None:
 def data(tmp_path):
     """A tiny data directory: sentiment in two languages, entities in a dev split, topics."""
     labels = ["negative"] * 90 + ["positive"] * 10
-    write(tmp_path / "data/sentiment/s/en.train.jsonl.xz", [{"text": f"a b {i}", "label": label} for i, label in enumerate(labels)])
+    write(
+        tmp_path / "data/sentiment/s/en.train.jsonl.xz",
+        [{"text": f"a b {i}", "label": label} for i, label in enumerate(labels)],
+    )
     write(tmp_path / "data/sentiment/s/de.train.jsonl.xz", [{"text": f"b a {i}", "label": "neutral"} for i in range(5)])
-    write(tmp_path / "data/ner/n/en.dev.jsonl.xz", [{"tokens": ["a", f"b{i}"], "tags": ["O", "B-PER"]} for i in range(100)])
+    write(
+        tmp_path / "data/ner/n/en.dev.jsonl.xz",
+        [{"tokens": ["a", f"b{i}"], "tags": ["O", "B-PER"]} for i in range(100)],
+    )
     write(tmp_path / "data/topic/ag_news_testset/en.train.jsonl.xz", [{"text": "b b", "label": "World"}])
     return tmp_path / "data"
 
@@ -64,18 +80,22 @@ def out(tmp_path):
     folder = tmp_path / "run"
     (folder / "base").mkdir(parents=True)
     torch.manual_seed(0)
-    config = BertConfig(vocab_size=6, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, pad_token_id=1)
+    config = BertConfig(
+        vocab_size=6, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, pad_token_id=1
+    )
     BertModel(config, add_pooling_layer=False).save_pretrained(folder / "base")
     pieces = [("<s>", -9.0), ("<pad>", -9.0), ("</s>", -9.0), ("<unk>", -9.0), ("▁a", -1.0), ("▁b", -1.0)]
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=3, byte_fallback=False))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
-    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
     tokenizer.save(str(folder / "base/tokenizer.json"))
     (folder / "base/base.json").write_text('{"base": "tiny"}')
     return folder
 
 
-class Stop(Exception):  # noqa: N818 - not an error: the test's way to kill a run
+class Stop(Exception):
     """Ends a run from its progress callback."""
 
 
@@ -94,10 +114,8 @@ def train(data: Path, out: Path, budget_s: float = 40.0, stop_after: int | None 
             run.save()
             raise Stop
 
-    try:
+    with suppress(Stop):
         run.train(load_mixture(RECIPE, data, TOPICS), ticks(), progress)
-    except Stop:
-        pass
     return run
 
 
@@ -179,5 +197,5 @@ def test_a_bad_recipe_is_named(tmp_path):
 
 def test_a_folder_without_a_checkpoint_is_refused(tmp_path):
     """Loading names what is missing and how to make it."""
-    with pytest.raises(checkpoint.CheckpointError, match="weights.safetensors"):
+    with pytest.raises(checkpoint.CheckpointError, match=r"weights\.safetensors"):
         checkpoint.load(tmp_path)

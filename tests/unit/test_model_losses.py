@@ -39,7 +39,7 @@ def test_rows_without_topic_add_nothing_and_no_gradient():
 
 
 def test_two_class_sources_do_not_touch_the_neutral_logit():
-    """Without neutral rows in a source, negative competes with positive alone: -log(0.2 / 0.5), no gradient on neutral."""
+    """Without neutral rows, negative competes with positive alone: -log(0.2 / 0.5), no gradient on neutral."""
     logits = logits_of(0.2, 0.5, 0.3).requires_grad_()
     loss = sentiment_losses(logits, torch.tensor([0]), torch.tensor([True]))
     loss.sum().backward()
@@ -70,7 +70,13 @@ def test_a_row_of_masked_tags_costs_nothing():
 def test_the_shipped_table_is_complete():
     """Every mapped label names existing topics, every topic is meant alone by some label, and parents are kept."""
     table = read_table()
-    alone = {column for labels in table.sources.values() for columns in labels.values() if len(columns) == 1 for column in columns}
+    alone = {
+        column
+        for labels in table.sources.values()
+        for columns in labels.values()
+        if len(columns) == 1
+        for column in columns
+    }
     assert alone == set(range(len(table.topics)))
     assert {topic.parent for topic in table.topics} == {None, "medtop:04000000"}
     assert table.columns("ag_news_testset", "Business") == {i for i, topic in enumerate(table.topics) if topic.parent}

@@ -55,7 +55,7 @@ def _mean(rows: list[NDArray[np.float32]], weights: Floats) -> Floats:
     The sentiment and topic heads are linear over the mean of the token vectors, so this is what the model would say
     of the mean over all tokens of the text; a mean of probabilities would let one confident window outvote the rest.
     """
-    mean: Floats = np.ones(len(rows))/1 @ np.concatenate(rows) / weights.sum()
+    mean: Floats = weights @ np.concatenate(rows) / weights.sum()
     return mean
 
 

@@ -25,9 +25,10 @@ def add_to(app: typer.Typer) -> None:
         epilog=examples(
             "polyvox demo",
             "polyvox demo | tail -1 | jq .latency_ms",
-            after="Starts Kafka, Redis and Triton from Python packages on free loopback ports, replays samples/ through "
-            "a worker, and stops everything, also after Ctrl-C. The last line is the summary as one JSON object. Exit "
-            "codes: 0 every record has an outcome, 1 something failed, 2 this machine lacks something, 130 Ctrl-C.",
+            after="Starts Kafka, Redis and Triton from Python packages on free loopback ports, replays samples/ "
+            "through a worker, and stops everything, also after Ctrl-C. The last line is the summary as one JSON "
+            "object. Exit codes: 0 every record has an outcome, 1 something failed, 2 this machine lacks something, "
+            "130 Ctrl-C.",
         )
     )(demo)
 

@@ -105,7 +105,7 @@ def stop(server_pid: int, stop_s: float) -> int:
     while (status := reap(server_pid)) is None:
         left_s = ends_at - time.monotonic()
         if left_s <= 0:
-            os.kill(server_pid, signal.SIGTERM)
+            os.killpg(server_pid, signal.SIGKILL)
             return os.waitpid(server_pid, 0)[1]
         received = signal.sigtimedwait({signal.SIGCHLD, signal.SIGUSR1}, left_s)
         if received is not None and received.si_signo == signal.SIGUSR1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,9 @@ from pathlib import Path
 
 GUARD = Path(__file__).with_name("guard.py")
 GUARD_MARGIN_S = 10.0  # what the guard itself may take beyond `stop_s`: killing leftovers, removing files
-LOG_LINES = 12
+LOG_LINES = 8
+LOG_LINE_CHARACTERS = 300
+FRAME_OR_TABLE = re.compile(r"\s|[|+;]|At:$")  # stack frames and Triton's tables, behind which the reason would vanish
 
 
 @dataclass(frozen=True)
@@ -90,10 +93,10 @@ class Guarded:
 
 
 def log_tail(log: Path, lines: int = LOG_LINES) -> str:
-    """The last lines of a log that are not blank, indented; a note when there are none."""
+    """The last telling lines of a log, indented and cut; a note when there are none."""
     try:
         text = log.read_text(errors="replace")
     except OSError as error:
         return f"    (no log: {error})"
-    kept = [line for line in text.splitlines() if line.strip()][-lines:]
-    return "\n".join(f"    {line}" for line in kept) or "    (its log is empty)"
+    kept = [line[:LOG_LINE_CHARACTERS] for line in text.splitlines() if line and not FRAME_OR_TABLE.match(line)]
+    return "\n".join(f"    {line}" for line in kept[-lines:]) or "    (its log is empty)"

@@ -135,7 +135,10 @@ class E5File:
         return np.frombuffer(self.data, "<f4", size, offset)
 
     def matrix(self, name: str, rows: int, columns: int) -> NDArray[np.float32]:
-        """One Q4_0 tensor as f32 [rows, columns]: byte j holds weight j (low) and j+16 (high), value (nibble - 8) * scale."""
+        """One Q4_0 tensor as f32 [rows, columns].
+
+        Byte j of a block holds weight j in its low and weight j + 16 in its high nibble; value = (nibble - 8) * scale.
+        """
         blocks = np.frombuffer(self.data, BLOCK, rows * columns // 32, self.directory[name][1])
         nibbles = np.concatenate([blocks["nibbles"] & 15, blocks["nibbles"] >> 4], axis=1).astype(np.float32)
         values: NDArray[np.float32] = (nibbles - 8) * blocks["scale"].astype(np.float32)[:, None]
@@ -207,7 +210,9 @@ def build_tokenizer(file: E5File) -> Tokenizer:
     The two joiners carry meaning in Persian, Hindi and emoji; tokenizers' Nmt() would drop them.
     """
     tokenizer = Tokenizer(
-        models.Unigram(list(zip(file.pieces, file.scores, strict=True)), unk_id=file.specials["unk"], byte_fallback=False)
+        models.Unigram(
+            list(zip(file.pieces, file.scores, strict=True)), unk_id=file.specials["unk"], byte_fallback=False
+        )
     )
     tokenizer.normalizer = normalizers.Sequence(
         [

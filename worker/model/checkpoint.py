@@ -1,7 +1,6 @@
-"""A checkpoint is a folder: config.json, weights.safetensors, labels.json, tokenizer.json. Written whole or not at all."""
+"""A checkpoint: a folder of config.json, weights.safetensors, labels.json, tokenizer.json, replaced as a whole."""
 
 import json
-import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -44,8 +43,8 @@ def save(folder: Path, network: MultiTaskBert, tokenizer: Tokenizer, labels: Lab
     (fresh / "labels.json").write_text(json.dumps(asdict(labels), ensure_ascii=False, indent=1) + "\n")
     tokenizer.save(str(fresh / "tokenizer.json"))
     if folder.exists():
-        os.rename(folder, old)
-    os.rename(fresh, folder)
+        folder.rename(old)
+    fresh.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -53,9 +52,12 @@ def load(folder: Path) -> tuple[MultiTaskBert, Tokenizer, Labels]:
     """Read a folder that `save` wrote; the network comes in evaluation mode, float32, on the CPU."""
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
-        raise CheckpointError(f"{folder} is not a checkpoint: {', '.join(missing)} missing; write one with `polyvox model fine-tune`")
+        raise CheckpointError(
+            f"{folder} is not a checkpoint: {', '.join(missing)} missing; write one with `polyvox model fine-tune`"
+        )
     raw: dict[str, Any] = json.loads((folder / "labels.json").read_text())
-    labels = Labels(**{key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()})
+    lists = {name: tuple(raw[name]) for name in ("topics", "languages", "sentiment", "tags")}
+    labels = Labels(base=raw["base"], window_tokens=raw["window_tokens"], **lists)
     config = BertConfig.from_dict(json.loads((folder / "config.json").read_text()))
     network = MultiTaskBert(config, len(labels.topics))
     network.load_state_dict(load_file(str(folder / "weights.safetensors")))

@@ -27,7 +27,9 @@ ALIASES = {"pt-BR": "pt", "nn": "nb"}
 WORD_START = "\u2581"  # SentencePiece's mark for the space before a word
 TURKISH_SUFFIX = re.compile(r"(?<=\w\w)['’][a-zçğıöşü]+$")
 ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
-Span = tuple[int, int, str]  # start, end (characters of the text, end exclusive), type; MISC and unknown types are ignored in training
+Span = tuple[
+    int, int, str
+]  # start, end (characters of the text, end exclusive), type; MISC and unknown types are ignored in training
 
 
 class DataError(ValueError):
@@ -54,25 +56,30 @@ class DataFile:
 
     @property
     def task(self) -> str:
+        """`sentiment`, `ner` or `topic`."""
         return self.path.parent.parent.name
 
     @property
     def source(self) -> str:
+        """The source's folder name."""
         return self.path.parent.name
 
     @property
     def split(self) -> str:
+        """`train`, `dev` or `test`."""
         return self.path.name.split(".")[1]
 
     @property
     def language(self) -> str:
+        """The BCP 47 tag, variants folded onto the language that is served."""
         tag = self.path.name.split(".")[0]
         return ALIASES.get(tag, tag)
 
 
 def held_out(text: str) -> bool:
-    """True for the fixed 15 % of rows that stay out of training when a source has no train split and its dev is used."""
-    return int(hashlib.md5(text.encode("utf-8", "surrogatepass")).hexdigest()[:8], 16) % 100 < HELD_OUT_PERCENT
+    """True for the fixed 15 % of rows that stay out of training where a source's dev split is trained on."""
+    digest = hashlib.md5(text.encode("utf-8", "surrogatepass"), usedforsecurity=False)
+    return int(digest.hexdigest()[:8], 16) % 100 < HELD_OUT_PERCENT
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -96,26 +103,33 @@ def read_examples(file: DataFile, topics: TopicTable) -> Iterator[Example]:
         try:
             example = build(row, file, topics)
         except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{file.path}:{number}: {type(error).__name__}: {error}; see the data directory's README for the form") from error
+            raise DataError(
+                f"{file.path}:{number}: {type(error).__name__}: {error}; see the data directory's README for the form"
+            ) from error
         if example is not None and example.text:
             yield example
 
 
 def sentiment_example(row: dict[str, Any], file: DataFile, _topics: TopicTable) -> Example | None:
+    """A row with `text` and `label`; ValueError for a label that is none of the three."""
     return Example(clean(row["text"]), file.language, file.source, sentiment=SENTIMENT_LABELS.index(row["label"]))
 
 
 def topic_example(row: dict[str, Any], file: DataFile, topics: TopicTable) -> Example | None:
+    """A row with `text` and `label`; None when the table maps the label to nothing."""
     columns = topics.columns(file.source, row["label"])
     return Example(clean(row["text"]), file.language, file.source, topic=columns) if columns else None
 
 
 def ner_example(row: dict[str, Any], file: DataFile, _topics: TopicTable) -> Example | None:
+    """A row with `tokens` and `tags` (IOB2), and `text` or exact `spans` where the script has no spaces."""
     words, tags = row["tokens"], row["tags"]
     if len(words) != len(tags):
         raise ValueError(f"{len(words)} tokens but {len(tags)} tags")
     if "spans" in row:
-        return Example(row["text"], file.language, file.source, spans=tuple((s, e, kind) for s, e, kind in row["spans"]))
+        return Example(
+            row["text"], file.language, file.source, spans=tuple((s, e, kind) for s, e, kind in row["spans"])
+        )
     if "text" in row:
         text, places = row["text"], find_words(row["text"], words)
     else:
@@ -134,14 +148,17 @@ def without_suffix(text: str, span: Span) -> Span:
 
 
 def clean(text: str) -> str:
-    """Source text as the worker's model text: literal \\uXXXX escapes and HTML entities (UMSAB) decoded, then normalised."""
+    r"""The model text of a source's text: literal \uXXXX escapes and HTML entities (UMSAB) decoded, then normalised."""
     decoded = ESCAPE.sub(lambda match: chr(int(match[1], 16)), text)
     # Escaped surrogate pairs become one character; a lone half is dropped.
     return normalise(unescape(decoded.encode("utf-16", "surrogatepass").decode("utf-16", "ignore"))).text
 
 
 def hide_mentions(words: list[str], tags: list[str]) -> tuple[list[str], list[str]]:
-    """Mentions and links as the worker shows them to the model; a tag on one is not learned. "@", "name" is one mention."""
+    """Mentions and links as the worker shows them to the model; a tag on one is not learned.
+
+    Tweets tokenised as "@", "name" hold one mention.
+    """
     shown: list[str] = []
     kept: list[str] = []
     for word, tag in zip(words, tags, strict=True):
@@ -182,14 +199,18 @@ def word_spans(places: list[tuple[int, int]], tags: list[str]) -> list[Span]:
 def token_tags(encoding: Encoding, spans: tuple[Span, ...]) -> list[int]:
     """One column of TAG_LABELS for each token; IGNORED for special tokens and inside spans of other types (MISC).
 
-    A token may begin with the space before its word. A bare word-start piece is O unless it stands inside a span: the
-    one at the start of the text has the first character's offsets, and must not begin an entity beside the real first token.
+    A token may begin with the space before its word. A bare word-start piece is O unless it stands inside a span: at
+    the start of the text it has the first character's offsets, and must not begin an entity beside the first token.
     """
     tags = []
-    for piece, (start, end), special in zip(encoding.tokens, encoding.offsets, encoding.special_tokens_mask, strict=True):
+    for piece, (start, end), special in zip(
+        encoding.tokens, encoding.offsets, encoding.special_tokens_mask, strict=True
+    ):
         inner = piece == WORD_START
         at = start if inner or not piece.startswith(WORD_START) or start == 0 else start + 1
-        kind, first = next(((kind, at <= s) for s, e, kind in spans if (s < at if inner else s < end) and at < e), ("", False))
+        kind, first = next(
+            ((kind, at <= s) for s, e, kind in spans if (s < at if inner else s < end) and at < e), ("", False)
+        )
         if special or (kind and kind not in SPAN_TYPES):
             tags.append(IGNORED)
         else:

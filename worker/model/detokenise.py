@@ -1,6 +1,6 @@
 """Join tokenised words as people write them, remembering where each word went.
 
-Sources store "Hello , world ." while posts hold "Hello, world.": a model that saw only the first is weaker on the second.
+Sources store "Hello , world ." while posts hold "Hello, world.": a model that saw only the first is weaker there.
 """
 
 NO_SPACE_BEFORE = frozenset(",.!?;:…%)]}»”’、。，！？；：）】》")
@@ -27,7 +27,11 @@ def join_words(words: list[str], spaced: bool) -> tuple[str, list[tuple[int, int
 
 def _attaches_left(word: str) -> bool:
     # 's, 'll, n't, Turkish 'daki; closing marks, also repeated ("!!!", "...").
-    return (len(word) > 1 and word[0] in "'’" and word[1].isalpha()) or word == "n't" or (bool(word) and set(word) <= NO_SPACE_BEFORE)
+    return (
+        (len(word) > 1 and word[0] in "'’" and word[1].isalpha())
+        or word == "n't"
+        or (bool(word) and set(word) <= NO_SPACE_BEFORE)
+    )
 
 
 def _attaches_right(word: str) -> bool:

@@ -38,8 +38,11 @@ class FileScore:
 
 @dataclass(frozen=True)
 class Report:
-    """A task's figures. `metrics` holds the main metric as `mean` over languages and `worst` (with `worst_language`);
-    `per_language` and `per_source` are unweighted means over files."""
+    """A task's figures.
+
+    `metrics` holds the main metric's `mean` over languages and its `worst` (with `worst_language`); `per_language` and
+    `per_source` are unweighted means over files.
+    """
 
     task: str
     rows: int
@@ -56,12 +59,17 @@ class Report:
     def to_markdown(self) -> str:
         """A table of languages, then the mean and the worst."""
         main = MAIN_METRIC[self.task]
-        rows = [(lang, *(f"{100 * value:.1f}" for value in found.values())) for lang, found in sorted(self.per_language.items())]
+        rows = [
+            (lang, *(f"{100 * value:.1f}" for value in found.values()))
+            for lang, found in sorted(self.per_language.items())
+        ]
         names = list(next(iter(self.per_language.values()), {}))
         lines = ["| language | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
         lines += ["| " + " | ".join(row) + " |" for row in rows]
         worst = f"{100 * float(self.metrics['worst']):.1f} ({self.metrics['worst_language']})"
-        lines.append(f"\nMean {main} over languages {100 * float(self.metrics['mean']):.1f}, worst {worst}; {self.rows} rows.")
+        lines.append(
+            f"\nMean {main} over languages {100 * float(self.metrics['mean']):.1f}, worst {worst}; {self.rows} rows."
+        )
         return "\n".join(lines)
 
 
@@ -81,7 +89,9 @@ def evaluate_files(
     files = [DataFile(path) for path in paths]
     tasks = {file.task for file in files}
     if len(tasks) != 1:
-        raise EvaluationError(f"the files are of {len(tasks)} tasks ({', '.join(sorted(tasks)) or 'none'}); give the files of one")
+        raise EvaluationError(
+            f"the files are of {len(tasks)} tasks ({', '.join(sorted(tasks)) or 'none'}); give the files of one"
+        )
     topics = read_table()
     scores = []
     for done, file in enumerate(files, 1):
@@ -102,7 +112,9 @@ def evaluate(task: str, paths: Iterable[Path], predict: Predict) -> Report:
     return evaluate_files(found, predict)
 
 
-def _examples(file: DataFile, topics: TopicTable, max_rows: int | None, trained_on_dev: frozenset[tuple[str, str]]) -> list[Example]:
+def _examples(
+    file: DataFile, topics: TopicTable, max_rows: int | None, trained_on_dev: frozenset[tuple[str, str]]
+) -> list[Example]:
     examples: Iterable[Example] = read_examples(file, topics)
     if file.split == "dev" and (file.task, file.source) in trained_on_dev:
         examples = (example for example in examples if held_out(example.text))
@@ -113,7 +125,9 @@ def _score_file(file: DataFile, examples: list[Example], predict: Predict, topic
     if not examples:
         return []
     outcomes = predict([example.text for example in examples])
-    answered = [(example, found) for example, found in zip(examples, outcomes, strict=True) if isinstance(found, Analysis)]
+    answered = [
+        (example, found) for example, found in zip(examples, outcomes, strict=True) if isinstance(found, Analysis)
+    ]
     if file.task == "sentiment":
         metrics = sentiment_metrics(answered)
     elif file.task == "topic":

@@ -39,7 +39,7 @@ class Position:
 def fine_tune(recipe_path: Path, data: Path, out: Path, budget_s: float, progress: Progress | None = None) -> Path:
     """Train by the recipe for `budget_s` seconds in all (resumed parts included); returns the checkpoint folder.
 
-    Below `out`: base/ (trimmed; made when absent), ckpt-latest/, state.pt (to resume), train.jsonl (one line per 100 steps).
+    Below `out`: base/ (trimmed; made when absent), ckpt-latest/, state.pt (to resume), train.jsonl (losses).
     """
     recipe, topics = read_recipe(recipe_path), read_table()
     if not (out / "base").is_dir():
@@ -153,8 +153,16 @@ class Run:
     def log(self) -> None:
         """One line of train.jsonl: the mean loss per example of each task since the last line."""
         position, seen = self.position, LOG_EVERY_STEPS * self.batcher.batch_size
-        means = {name: round(position.losses.get(name, 0.0) / (seen * task.share), 4) for name, task in self.recipe.tasks().items()}
-        line: dict[str, Any] = {"step": position.step, "elapsed_s": round(position.elapsed_s), "examples": position.examples, "loss": means}
+        means = {
+            name: round(position.losses.get(name, 0.0) / (seen * task.share), 4)
+            for name, task in self.recipe.tasks().items()
+        }
+        line: dict[str, Any] = {
+            "step": position.step,
+            "elapsed_s": round(position.elapsed_s),
+            "examples": position.examples,
+            "loss": means,
+        }
         with (self.out / "train.jsonl").open("a") as lines:
             lines.write(json.dumps(line) + "\n")
         position.losses = {}
@@ -165,7 +173,11 @@ class Run:
         tokenizer.no_truncation()
         checkpoint.save(self.out / "ckpt-latest", self.network, tokenizer, self.labels)
         tokenizer.enable_truncation(self.recipe.optimiser.max_tokens)
-        state = {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict(), "position": vars(self.position)}
+        state = {
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "position": vars(self.position),
+        }
         torch.save(state, self.out / "state.pt.new")
         (self.out / "state.pt.new").rename(self.out / "state.pt")
 

@@ -8,7 +8,7 @@ SENTIMENT_LABELS = ("negative", "neutral", "positive")
 TAG_LABELS = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC")
 
 
-class MultiTaskBert(nn.Module):
+class MultiTaskBert(nn.Module):  # type: ignore[misc]  # torch is not installed where types are checked
     """Sentiment and topic read the mean of the token vectors, tags read each token's vector.
 
     `embeddings.position_ids` and friends are BertModel's own; the heads are `sentiment`, `topic` and `tags`.
@@ -39,7 +39,8 @@ class MultiTaskBert(nn.Module):
 def trainable_parts(network: MultiTaskBert) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """(encoder weights without the word embeddings, head weights); freezes the word embeddings in place.
 
-    The word embeddings stay as pre-trained: languages without labelled text share them, and 60 % of the weights cost no time.
+    The word embeddings stay as pre-trained: languages without labelled text need them, and 60 % of the weights cost no
+    time.
     """
     network.encoder.embeddings.word_embeddings.weight.requires_grad_(False)
     encoder = [p for p in network.encoder.parameters() if p.requires_grad]

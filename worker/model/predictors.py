@@ -1,5 +1,7 @@
-"""What `evaluate` asks: a checkpoint through torch, or any `Inference` on the bundle. All share the worker's own path
-from text to labels, so that the figures are those of the worker."""
+"""What `evaluate` asks: a checkpoint through torch, or any `Inference` on the bundle.
+
+All share the worker's own path from text to labels, so that the figures are those of the worker.
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -53,7 +55,9 @@ def checkpoint_predictor(folder: Path) -> Predict:
     """Ask the float network of a checkpoint folder; CheckpointError when it is not one."""
     network, tokenizer, labels = checkpoint.load(folder)
     network.to("cuda" if torch.cuda.is_available() else "cpu")
-    return inference_predictor(checkpoint_bundle(folder, tokenizer, labels), TorchInference(network))
+    return inference_predictor(
+        checkpoint_bundle(folder, tokenizer, labels, network.config.pad_token_id), TorchInference(network)
+    )
 
 
 def inference_predictor(bundle: Bundle, inference: Inference) -> Predict:
@@ -63,7 +67,9 @@ def inference_predictor(bundle: Bundle, inference: Inference) -> Predict:
     def predict(texts: Sequence[str]) -> list[Analysis | BadRecord]:
         answers: list[Analysis | BadRecord] = []
         for start in range(0, len(texts), CHUNK):
-            answers += loop.run_until_complete(analyzer.analyze([(text, None) for text in texts[start : start + CHUNK]]))
+            answers += loop.run_until_complete(
+                analyzer.analyze([(text, None) for text in texts[start : start + CHUNK]])
+            )
         return answers
 
     # One loop for all calls: clients of a server are bound to the loop that made them.
@@ -71,12 +77,11 @@ def inference_predictor(bundle: Bundle, inference: Inference) -> Predict:
     return predict
 
 
-def checkpoint_bundle(folder: Path, tokenizer: Tokenizer, labels: Labels) -> Bundle:
+def checkpoint_bundle(folder: Path, tokenizer: Tokenizer, labels: Labels, pad_id: int) -> Bundle:
     """A checkpoint described as the bundle that an export of it would be (no ONNX file behind it)."""
     tokenizer.no_truncation()
     whole, bare = tokenizer.encode("a").ids, tokenizer.encode("a", add_special_tokens=False).ids
     before = next(at for at in range(len(whole)) if whole[at : at + len(bare)] == bare)
-    pad_id = next(tokenizer.token_to_id(piece) for piece in ("<pad>", "[PAD]") if tokenizer.token_to_id(piece) is not None)
     manifest = Manifest(
         name="checkpoint",
         version="0",

@@ -64,7 +64,12 @@ class Recipe:
 
     def trained_on_dev(self) -> frozenset[tuple[str, str]]:
         """(task, source) pairs whose dev split is trained on: score their held-out rows only."""
-        return frozenset((name, source.name) for name, task in self.tasks().items() for source in task.sources if source.split == "dev")
+        return frozenset(
+            (name, source.name)
+            for name, task in self.tasks().items()
+            for source in task.sources
+            if source.split == "dev"
+        )
 
 
 def read_recipe(path: Path) -> Recipe:

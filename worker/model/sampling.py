@@ -32,7 +32,7 @@ class Mixture:
 
     def pool(self, number: int, size: int) -> list[Example]:
         """`size` examples; the same for the same number, so that a resumed run goes on where it stopped."""
-        rng = random.Random(f"{self.seed}/{number}")
+        rng = random.Random(f"{self.seed}/{number}")  # noqa: S311 - repeatable on purpose
         return [rng.choice(group) for group in rng.choices(self.groups, cum_weights=self.cumulative, k=size)]
 
 
@@ -56,10 +56,12 @@ def source_examples(data: Path, task: str, source: Source, recipe: Recipe, topic
     """The training rows of one source in the recipe's languages."""
     files = [DataFile(path) for path in sorted((data / task / source.name).glob(f"*.{source.split}.jsonl.xz"))]
     if not files:
-        raise NoDataError(f"{data / task / source.name} has no *.{source.split}.jsonl.xz; give the data directory with --data")
+        raise NoDataError(
+            f"{data / task / source.name} has no *.{source.split}.jsonl.xz; give the data directory with --data"
+        )
     wanted = set(source.languages or recipe.languages)
     for file in files:
-        if file.language not in wanted or file.path.name.split(".")[0] in ALIASES and source.languages:
+        if file.language not in wanted or (file.path.name.split(".")[0] in ALIASES and source.languages):
             continue
         rows = 0
         for example in read_examples(file, topics):
@@ -73,7 +75,9 @@ def source_examples(data: Path, task: str, source: Source, recipe: Recipe, topic
                 break
 
 
-def _chances(recipe: Recipe, sizes: dict[tuple[str, str, str, int], tuple[int, float]]) -> dict[tuple[str, str, str, int], float]:
+def _chances(
+    recipe: Recipe, sizes: dict[tuple[str, str, str, int], tuple[int, float]]
+) -> dict[tuple[str, str, str, int], float]:
     """P(task) * P(language | task) * P(source | language) * P(label | source), each normalised."""
     language_rows: dict[tuple[str, str], float] = defaultdict(float)
     source_rows: dict[tuple[str, str, str], float] = defaultdict(float)

@@ -25,7 +25,10 @@ class Topic:
 
 @dataclass(frozen=True)
 class TopicTable:
-    """The outputs in column order, and source -> its label -> the columns it may mean (none: not trained, not scored)."""
+    """The outputs in column order, and source -> its label -> the columns it may mean.
+
+    A label that means none is neither trained nor scored.
+    """
 
     topics: tuple[Topic, ...]
     sources: dict[str, dict[str, frozenset[int]]]

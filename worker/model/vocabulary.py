@@ -23,7 +23,14 @@ MAIN = frozenset(SERVED[:16])
 # The order is the order of reading: everyday and social text first, then news, then the encyclopaedia.
 RAW_SOURCES = (
     *("common_voice", "tatoeba_tests", "ntrex128_news", "arabic_tweets", "nsmc_reviews", "fincuge_finance", "wmt_news"),
-    *("tico19", "turkish_movie_reviews", "desmond86_id_en", "exams_wiki_paragraphs", "fewclue_unlabeled", "ud_treebanks"),
+    *(
+        "tico19",
+        "turkish_movie_reviews",
+        "desmond86_id_en",
+        "exams_wiki_paragraphs",
+        "fewclue_unlabeled",
+        "ud_treebanks",
+    ),
     *("lingua_testdata", "bitcoin_org", "opensource_guide", "ted_talks"),
 )
 TASKS = ("sentiment", "ner", "topic")
@@ -94,8 +101,8 @@ def _batches(lines: Iterable[str], size: int) -> Iterator[list[str]]:
 def choose_pieces(tokenizer: Tokenizer, counts: dict[str, Counter[int]], target: int) -> list[int]:
     """At least `target` ids to keep, ascending: the pieces with the highest summed share of their languages' tokens.
 
-    A share, not a count, so that a language with little text gets its part; MAIN languages count twice. On top of the
-    target come every special piece, every single character seen RARE_CHARACTER times, and the characters of kept pieces.
+    A share, not a count, so that a language with little text gets its part; MAIN languages count twice. Kept in any
+    case: special pieces, single characters seen RARE_CHARACTER times, and the characters of kept pieces.
     """
     weight: Counter[int] = Counter()
     total: Counter[int] = Counter()
@@ -117,7 +124,10 @@ def choose_pieces(tokenizer: Tokenizer, counts: dict[str, Counter[int]], target:
 def coverage(counts: dict[str, Counter[int]], keep: list[int]) -> dict[str, float]:
     """The share of each language's tokens that a vocabulary of these ids holds as they are."""
     kept = set(keep)
-    return {lang: sum(n for ident, n in counter.items() if ident in kept) / max(1, counter.total()) for lang, counter in counts.items()}
+    return {
+        lang: sum(n for ident, n in counter.items() if ident in kept) / max(1, counter.total())
+        for lang, counter in counts.items()
+    }
 
 
 def _bare_characters(pieces: dict[int, str], keep: set[int]) -> set[int]:

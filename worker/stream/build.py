@@ -7,11 +7,14 @@ iteration acknowledge what failed). No exception leaves a body: an unexpected on
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import faust
 from aiohttp import web
+from faust.app.base import BootStrategy
 
 from worker.settings import Settings
 from worker.stream.aggregate import beyond_end
@@ -25,9 +28,16 @@ from worker.telemetry import LAG, Log, configure_logging, get_logger
 LAG_INTERVAL_S = 2.0
 
 
+class WithoutWeb(BootStrategy):  # type: ignore[misc]  # Faust ships no types
+    """Starts no web server: `faust worker` would open one on all interfaces, whatever the configuration says."""
+
+    enable_web = False
+
+
 class PolyvoxApp(faust.App):  # type: ignore[misc]  # Faust ships no types
     """A Faust app that opens its stages before it joins the group, and closes them after it left."""
 
+    BootStrategy = WithoutWeb
     stages: Stages
     worker_settings: Settings
     _health: web.AppRunner | None = None
@@ -66,6 +76,7 @@ def create_app(settings: Settings) -> PolyvoxApp:
         consumer_max_fetch_size=4 * 1_048_576,
         consumer_metadata_max_age_ms=30_000,
         store="memory://",
+        datadir=str(Path(tempfile.gettempdir()) / f"{settings.app_id}-faust"),
         web_enabled=False,
         topic_disable_leader=True,
         topic_allow_declare=False,

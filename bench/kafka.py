@@ -1,0 +1,63 @@
+"""Kafka as every contender uses it: load the input topics once, send whole batches, read completion times back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+PATIENCE_S = 30.0
+BATCH_BYTES = 1_048_576
+FETCH_WAIT_MS = 20
+"""Tansu sleeps through the whole wait of an empty fetch: docs/decisions/embedded-broker.md."""
+
+
+class Pump(msgspec.Struct, frozen=True):
+    """What a bare consume-produce loop does: copy `count` records of `inputs` to `output`, then end."""
+
+    brokers: str
+    inputs: list[str]
+    output: str
+    count: int
+    group: str
+
+    def output_partition(self, topic: str, partition: int) -> int:
+        """One to one, as in polyvox."""
+        return partition * len(self.inputs) + self.inputs.index(topic)
+
+
+async def load(brokers: str, records: Iterable[tuple[str, bytes, bytes]]) -> None:
+    """Write (topic, key, value) records and wait until the broker has all of them."""
+    async with AIOKafkaProducer(bootstrap_servers=brokers, acks="all", max_batch_size=BATCH_BYTES) as producer:
+        await asyncio.gather(*[await producer.send(topic, value, key) for topic, key, value in records])
+
+
+def start_batches(producer: Any, topic: str, partition: int, records: Sequence[Any]) -> list[Any]:
+    """Sends of records (with key and value) in as few batches as they fit in; await each, then the future it gives."""
+    batches = [producer.create_batch()]
+    for record in records:
+        fields = {"key": record.key, "value": record.value, "timestamp": None}
+        if batches[-1].append(**fields) is None:
+            batches.append(producer.create_batch())
+            batches[-1].append(**fields)
+    return [producer.send_batch(batch, topic, partition=partition) for batch in batches]
+
+
+async def completion_times_s(brokers: str, topic: str, partitions: int, count: int) -> list[float]:
+    """The timestamps, Unix seconds, of the `count` records of an output topic: when each was about to be sent.
+
+    Raises:
+        TimeoutError: there are fewer.
+    """
+    consumer = AIOKafkaConsumer(bootstrap_servers=brokers, fetch_max_wait_ms=FETCH_WAIT_MS)
+    async with consumer, asyncio.timeout(PATIENCE_S + count / 2000):
+        consumer.assign([TopicPartition(topic, number) for number in range(partitions)])
+        await consumer.seek_to_beginning()
+        times_s: list[float] = []
+        while len(times_s) < count:
+            for records in (await consumer.getmany(timeout_ms=1000)).values():
+                times_s += [record.timestamp / 1000 for record in records]
+    return times_s

@@ -1,0 +1,101 @@
+"""Everything but the model: polyvox on a model that answers at once, beside bare loops that only copy records."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from bench.measure import Progress, middle_rate
+from bench.polyvox import Run, run_polyvox
+from bench.servers import Say, Scene, scene
+from bench.stacks import Profile, profile_worker
+from worker.local.environment import REPOSITORY
+
+NULL_MODEL = REPOSITORY / "tests" / "models" / "null" / "analyzer"
+BUNDLE_FILES = ("bundle.json", "tokenizer.json", "model.onnx")
+
+FAST_MODEL = {
+    "POLYVOX_BATCH_POSTS": "128",
+    "POLYVOX_BATCH_TOKENS": "16384",
+    "POLYVOX_POOL_POSTS": "4096",
+}
+"""Larger batches than the defaults, which are for a slow model on a CPU: what one would set beside an accelerator."""
+
+
+@dataclass(frozen=True)
+class NullFigures:
+    """Posts per second of each repeat, by contender."""
+
+    posts: int
+    rates: dict[str, list[float]]
+
+
+CONTENDERS: dict[str, Callable[[Scene], dict[str, Progress]]] = {
+    "aiokafka": lambda servers: {"aiokafka": servers.pump("bench.bare_aiokafka")},
+    "faust": lambda servers: {"faust": servers.pump("bench.bare_faust")},
+    "enrich": lambda servers: {"enrich": run_polyvox(servers, "enrich", FAST_MODEL).published},
+    "path": lambda servers: _of_path(run_polyvox(servers, "all", FAST_MODEL)),
+}
+
+
+def _of_path(run: Run) -> dict[str, Progress]:
+    return {"path_published": run.published, "path_applied": run.applied}
+
+
+def measure_null(models: Path, samples: Path, posts: int, repeats: int, say: Say) -> NullFigures:
+    """Let the contenders take turns."""
+    figures = NullFigures(posts, {})
+    with null_repository(models) as repository, scene(repository, samples, posts, say) as servers:
+        for repeat in range(1, repeats + 1):
+            for contender in CONTENDERS.values():
+                for name, progress in contender(servers).items():
+                    figures.rates.setdefault(name, []).append(middle_rate(progress, posts))
+                    say(f"null model, {repeat}: {name} {figures.rates[name][-1]:.0f}/s")
+    return figures
+
+
+def measure_profile(models: Path, samples: Path, posts: int, say: Say) -> Profile:
+    """Look into the worker while it runs the whole path with the null model."""
+    profiles: list[Profile] = []
+    with null_repository(models) as repository, scene(repository, samples, posts, say) as servers:
+        raw = servers.directory / "stacks.txt"
+        say("profile: the whole path with the null model under py-spy")
+        run_polyvox(servers, "all", FAST_MODEL, lambda worker: profiles.append(profile_worker(worker, raw)))
+    return profiles[0]
+
+
+@contextlib.contextmanager
+def null_repository(models: Path) -> Iterator[Path]:
+    """A model repository with the null model's code and the real bundle: tokenizer, labels, limits.
+
+    The worker compares the bundle's files with their hashes, so the real model file is beside them, and nobody runs it.
+    """
+    real = max((models / "analyzer").glob("[0-9]*"), key=lambda path: int(path.name))
+    topics = len(msgspec.json.decode((real / "bundle.json").read_bytes())["topics"])
+    with tempfile.TemporaryDirectory(prefix="polyvox-null-") as directory:
+        version = Path(directory) / "analyzer" / "1"
+        version.mkdir(parents=True)
+        for name in BUNDLE_FILES:
+            (version / name).symlink_to((real / name).resolve())
+        (version / "model.py").write_text((NULL_MODEL / "1" / "model.py").read_text())
+        config = with_topics((NULL_MODEL / "config.pbtxt").read_text(), topics)
+        (version.parent / "config.pbtxt").write_text(config)
+        yield Path(directory)
+
+
+def with_topics(config: str, topics: int) -> str:
+    """The null model's configuration with as many topic logits as the bundle has labels.
+
+    Raises:
+        ValueError: the configuration has no line for them.
+    """
+    changed, lines = re.subn(r'(name: "topic_logits".*?dims: \[ )\d+', rf"\g<1>{topics}", config)
+    if lines != 1:
+        raise ValueError("the null model's config.pbtxt declares no topic_logits on one line")
+    return changed

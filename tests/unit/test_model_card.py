@@ -1,0 +1,51 @@
+"""The model card: figures, base, sources and their terms, all from the recipe and the reports."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+from worker.model import card
+from worker.model.evaluate import FileScore, Report
+from worker.model.recipe import read_recipe
+
+RECIPE = read_recipe(Path(card.__file__).parent / "recipes" / "analyzer.toml")
+REPORT = Report(
+    task="sentiment",
+    rows=10,
+    skipped=0,
+    metrics={"metric": "macro_f1", "mean": 0.7, "worst": 0.6, "worst_language": "de"},
+    per_language={"en": {"macro_f1": 0.8, "accuracy": 0.9}, "de": {"macro_f1": 0.6, "accuracy": 0.7}},
+    per_source={"umsab": {"macro_f1": 0.7, "accuracy": 0.8}},
+    files=(FileScore("umsab", "en", "dev", 10, 0, {"macro_f1": 0.8}),),
+)
+FACTS = card.Facts("1.0.0", "polyvox model evaluate", "An hour.", max_rows=300)
+
+
+def test_the_card_says_what_a_user_must_know():
+    """Each language's figure, the mean, the worst, the command, the cap, the base, and every source with its terms."""
+    text = card.model_card([REPORT], RECIPE, FACTS)
+    assert "| de | 60.0 | 70.0 |" in text
+    assert "Mean macro_f1 over languages 70.0, worst 60.0 (de); 10 rows." in text
+    assert "polyvox model evaluate" in text
+    assert "the first 300 usable rows" in text
+    assert "not Google's" in text
+    assert all(source.name in text for task in RECIPE.tasks().values() for source in task.sources)
+    assert "$" not in text
+
+
+def test_restricted_sources_are_named_on_top():
+    """A source that is not free for commercial use appears in the non-commercial statement, a free one does not."""
+    statement = next(line for line in card.model_card([REPORT], RECIPE, FACTS).splitlines() if "Non-commercial" in line)
+    assert "fin_phrasebank" in statement
+    assert "wikineural" in statement
+    assert "wisesight" not in statement
+
+
+def test_a_source_without_a_licence_entry_stops_the_card():
+    """A source added to the recipe without reading its licence is an error, not an omission."""
+    task = replace(RECIPE.topic, sources=(replace(RECIPE.topic.sources[0], name="new_source"),))
+    with pytest.raises(card.SourceTableError, match=r"topic\.new_source"):
+        card.model_card([REPORT], replace(RECIPE, topic=task), FACTS)
