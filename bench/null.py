@@ -66,7 +66,7 @@ def measure_profile(models: Path, samples: Path, posts: int, say: Say) -> Profil
     with null_repository(models) as repository, scene(repository, samples, posts, say) as servers:
         raw = servers.directory / "stacks.txt"
         say("profile: the whole path with the null model under py-spy")
-        run_polyvox(servers, "all", FAST_MODEL, lambda worker: profiles.append(profile_worker(worker, raw)))
+        run_polyvox(servers, "all", FAST_MODEL, lambda pid: profiles.append(profile_worker(pid, raw)))
     return profiles[0]
 
 

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench.measure import Progress
 from bench.servers import Scene, as_settings
@@ -24,7 +25,8 @@ POLL_S = {"all": 0.2, "enrich": 0.5}
 STALL_S = 60.0
 RECORDS = re.compile(r'^polyvox_records_total\{outcome="(\w+)"\} (\S+)$', re.MULTILINE)
 
-During = Callable[[WorkerProcess], None]
+During = Callable[[int], None]
+"""Is told the worker's process id."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ async def _watch(scene: Scene, settings: Settings, worker: WorkerProcess, during
             elif now_s - seen[-1][0] > STALL_S:
                 raise PolyvoxError(f"{done} of {scene.count} posts, then nothing:\n{log_tail(worker.log)}")
             if during is not None and pending is None and done > scene.count / 10:
-                pending = asyncio.create_task(asyncio.to_thread(during, worker))
+                pending = asyncio.create_task(asyncio.to_thread(during, process_id(settings.app_id)))
         if pending is not None:
             await pending
     finally:
@@ -102,6 +104,23 @@ def _published(worker: WorkerProcess) -> Callable[[], Awaitable[int]]:
 def _refuse_dead_letters(count: int) -> None:
     if count:
         raise PolyvoxError(f"{count} posts of the bench became dead letters: what is measured is something else")
+
+
+def process_id(app_id: str) -> int:
+    """The running worker of this application, found in /proc: the bench's child is the guard that started it.
+
+    Raises:
+        PolyvoxError: there is none.
+    """
+    variable = f"POLYVOX_APP_ID={app_id}".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            arguments = (process / "cmdline").read_bytes().split(b"\0")
+            if arguments[1:4] == [b"-m", b"worker", b"run"] and variable in (process / "environ").read_bytes():
+                return int(process.name)
+        except OSError:  # it ended, or is somebody else's
+            continue
+    raise PolyvoxError(f"no worker of {app_id} runs")
 
 
 async def _empty_redis(settings: Settings) -> None:

@@ -11,8 +11,7 @@ import msgspec
 from bench.bare_triton import Flood, Setting
 from bench.measure import Progress, middle_rate, progress_of
 from bench.polyvox import run_polyvox
-from bench.servers import Scene, scene
-from bench.servers import Say
+from bench.servers import Say, Scene, scene
 
 GRID = tuple(Setting(batch, in_flight) for batch, in_flight in product((1, 4, 8, 16), (2, 3, 4)))
 GRID_POSTS = 300

@@ -11,8 +11,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker.local.worker import WorkerProcess
-
 SECONDS = 8
 SAMPLES_PER_S = 100
 
@@ -48,13 +46,13 @@ class Profile:
     problem: str = ""
 
 
-def profile_worker(worker: WorkerProcess, raw: Path) -> Profile:
+def profile_worker(pid: int, raw: Path) -> Profile:
     """Watch a worker for some seconds with py-spy; needs the right to trace processes."""
     program = shutil.which("py-spy", path=str(Path(sys.executable).parent)) or shutil.which("py-spy")
     if program is None:
         return Profile([], [], 0.0, "py-spy is not installed")
-    options = ("--format", "raw", "--nonblocking", "--rate", str(SAMPLES_PER_S), "--duration", str(SECONDS))
-    command = (program, "record", "--pid", str(worker.pid), *options, "--output", str(raw))
+    options = ("--format", "raw", "--threads", "--nonblocking", "--rate", str(SAMPLES_PER_S), "--duration", str(SECONDS))
+    command = (program, "record", "--pid", str(pid), *options, "--output", str(raw))
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode != 0 or not raw.exists():
         return Profile([], [], 0.0, f"py-spy failed: {(ended.stderr.strip().splitlines() or ['no message'])[-1]}")
