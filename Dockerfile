@@ -15,7 +15,8 @@ CMD ["run"]
 
 FROM nvcr.io/nvidia/tritonserver:25.03-py3 AS triton
 WORKDIR /app
-COPY requirements/triton.txt requirements/triton.txt
-RUN grep -v '^nvidia-pytriton' requirements/triton.txt > /tmp/triton.txt
-COPY pyproject.toml README.md ./
+COPY requirements/triton-models.txt requirements/triton-models.txt
+RUN pip install --no-cache-dir --no-deps --require-hashes -r requirements/triton-models.txt
 COPY worker worker
+# Triton's Python stub ignores PYTHONPATH; a path file in site-packages it reads.
+RUN python3 -c "import site; open(site.getsitepackages()[0] + '/polyvox.pth', 'w').write('/app')"

@@ -1,5 +1,7 @@
 # `make demo` runs the whole path on real parts; `make test` runs every check. `make help` lists the rest.
-PYTHON ?= python3
+# the first of these that is Python 3.11 or 3.12: the packaged servers have wheels for no other
+PYTHON ?= $(shell for python in python3 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && break; done; echo $$python)
 VENV := .venv
 DEV := .venv-dev
 PIP_FLAGS := --disable-pip-version-check --quiet

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from bench.kafka import BATCH_BYTES, FETCH_WAIT_MS, Pump, start_batches
 
-RECORDS = 4096
+RECORDS = 1024
 
 
 async def pump(job: Pump) -> None:

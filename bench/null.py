@@ -21,11 +21,12 @@ NULL_MODEL = REPOSITORY / "tests" / "models" / "null" / "analyzer"
 BUNDLE_FILES = ("bundle.json", "tokenizer.json", "model.onnx")
 
 FAST_MODEL = {
-    "POLYVOX_BATCH_POSTS": "128",
-    "POLYVOX_BATCH_TOKENS": "16384",
-    "POLYVOX_POOL_POSTS": "4096",
+    "POLYVOX_BATCH_POSTS": "64",
+    "POLYVOX_BATCH_TOKENS": "8192",
+    "POLYVOX_POOL_POSTS": "2048",
 }
-"""Larger batches than the defaults, which are for a slow model on a CPU: what one would set beside an accelerator."""
+"""The largest batches that the model takes; the defaults are for a slow model on a CPU. What one would set beside an
+accelerator."""
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import platform
 import sys
 
 problem = None
-if sys.version_info < (3, 11):
-    problem = "polyvox needs Python 3.11 or newer, this is {}: run `make PYTHON=python3.12 ...`".format(
+if not (3, 11) <= sys.version_info[:2] <= (3, 12):
+    problem = "the packaged servers need Python 3.11 or 3.12, this is {}: run `make PYTHON=python3.12 ...`".format(
         platform.python_version()
     )
 elif sys.platform != "linux" or platform.machine() != "x86_64":

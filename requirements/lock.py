@@ -16,7 +16,8 @@ LOCKS = {
         "requirements/build.in",
     ],
     "worker.txt": ["pyproject.toml", "requirements/build.in"],
-    "triton.txt": ["requirements/triton.in"],
+    "triton.txt": ["requirements/triton.in", "--no-deps"],
+    "triton-models.txt": ["requirements/triton-models.in", "--no-deps"],
 }  # fmt: skip
 
 for name, inputs in LOCKS.items():

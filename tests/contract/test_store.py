@@ -116,7 +116,7 @@ def test_a_mention_counts_with_its_own_sentiment(opens: Opens) -> None:
     async def body(opened: Opened) -> None:
         await opened.apply(outcomes, None, 1)
         assert await opened.state() == implied_state(outcomes)
-        [forms] = await opened.reader.forms(SHARD, buckets_around("hour")[-1:])
+        [forms] = await opened.reader.forms(SHARD, buckets_around("hour")[-1:], ["apple", "berlin"])
         labels = {form: (one.negative, one.positive) for form, cells in forms.cells.items() for one in cells.values()}
         assert labels == {"apple": (1, 0), "berlin": (0, 1)}
 
@@ -317,16 +317,17 @@ def test_forms_are_bounded_and_never_overcount(opens: Opens) -> None:
         for start in range(0, 60, 5):
             await opened.apply(outcomes[start : start + 5], start or None, start + 5)
         today = buckets_around("day")[-1:]
-        [forms] = await opened.reader.forms(SHARD, today)
-        counts = {form: sum(one.analysed for one in cells.values()) for form, cells in forms.cells.items()}
+        [forms] = await opened.reader.form_counts(SHARD, today)
+        counts = forms.counts
         assert len(counts) <= 8
         assert counts["apple"] == 60
         assert all(value <= 1 for form, value in counts.items() if form != "apple")
         assert forms.lost >= 1
         [mentions] = await opened.reader.mentions(SHARD, today)
         assert sum(one.analysed for one in mentions.values()) == 120
-        [only] = await opened.reader.forms(SHARD, today, "apple")
-        assert (set(only.cells), only.lost) == ({"apple"}, forms.lost)
+        [some] = await opened.reader.forms(SHARD, today, ["apple", "pear"])
+        assert (set(some.cells), some.lost) == ({"apple"}, forms.lost)
+        assert sum(one.analysed for one in some.cells["apple"].values()) == 60
 
     run(opens, body, entity_forms_per_window=8)
 

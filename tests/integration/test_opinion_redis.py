@@ -341,8 +341,8 @@ def test_a_batch_may_hold_more_than_a_script_call_takes(redis_url: str) -> None:
         forms = [f"name {i}" for i in range(5000)]
         wide = [post(i, Words(topic=f"topic {i}", entities=forms if i == 0 else ())) for i in range(4500)]
         assert await parts.apply(wide, None, 4500) == Applied(first=4500, repeats=0)
-        [point] = await RedisReader(parts.link).forms(SHARD, [Bucket("day", NOW_S // 86_400 * 86_400)])
-        assert len(point.cells) == 1500
+        [point] = await RedisReader(parts.link).form_counts(SHARD, [Bucket("day", NOW_S // 86_400 * 86_400)])
+        assert len(point.counts) == 1000
         assert (await parts.state())[SHARD, "mentions"] == 5000
 
     run(redis_url, body, timeout_s=30.0)

@@ -102,10 +102,14 @@ class WorkerProcess:
         """End it in order: it settles what it has read."""
         self._child.stop()
 
+    def kill(self) -> None:
+        """End it at once; whoever reads on repeats what it had not settled."""
+        self._child.kill()
+
 
 @contextmanager
 def running_worker(settings: Mapping[str, str], log: Path, progress: Callable[[str], None]) -> Iterator[WorkerProcess]:
-    """Start a worker and wait until it is ready; stop it at the end.
+    """Start a worker and wait until it is ready; stop it at the end, kill it after an exception.
 
     `settings` are environment variables beside those of this process.
 
@@ -119,6 +123,9 @@ def running_worker(settings: Mapping[str, str], log: Path, progress: Callable[[s
         worker.wait_ready()
         progress(f"worker: ready, health at http://{worker.health} after {time.monotonic() - started_s:.1f} s")
         yield worker
+    except BaseException:  # after Ctrl-C nobody waits for a worker to settle what its servers forget
+        worker.kill()
+        raise
     finally:
         worker.stop()
 

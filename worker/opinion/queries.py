@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 
@@ -59,7 +59,7 @@ class Queries:
         lost = [0] * len(buckets)
         if where.entity is not None:
             form = form_of(where.entity)
-            found = await self._forms(buckets, form)
+            found = await self._forms(buckets, [form])
             counted = [one.cells.get(form, {}) for one in found]
             lost = [one.lost for one in found]
         watermark_ms = await self.watermark_ms()
@@ -99,19 +99,31 @@ class Queries:
             ValueError: by the minute.
         """
         buckets = self._buckets(window)
-        sums: defaultdict[str, Measures] = defaultdict(Measures)
-        missing = 0
-        for found in await self._forms(buckets, None):
-            missing += found.lost
-            for form, cells in found.cells.items():
-                sums[form] = sums[form].plus(total_of(cells, where))
-        ranked = sorted(sums.items(), key=lambda item: (-item[1].analysed, item[0]))
-        mentions = NOTHING
+        _require_mentions(buckets)
+        counts: Counter[str] = Counter()
+        missing, mentions = 0, NOTHING
         for shard in await self._reader.shards():
+            for named in await self._reader.form_counts(shard, buckets):
+                counts.update(named.counts)
+                missing += named.lost
             for of_bucket in await self._reader.mentions(shard, buckets):
                 mentions = mentions.plus(total_of(of_bucket, where))
-        named = tuple(EntityCount(form, measures) for form, measures in ranked[:n] if measures.analysed)
-        return TopEntities(entities=named, mentions=mentions, missing_at_most=missing)
+        # Unfiltered, the cells of the winners are enough; with a filter, anybody may win.
+        names = [form for form, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
+        sums = await self._sums_of_forms(buckets, names[:n] if where == EVERYTHING else names, where)
+        ranked = sorted(sums.items(), key=lambda item: (-item[1].analysed, item[0]))
+        top = tuple(EntityCount(form, measures) for form, measures in ranked[:n] if measures.analysed)
+        return TopEntities(entities=top, mentions=mentions, missing_at_most=missing)
+
+    async def _sums_of_forms(
+        self, buckets: Sequence[Bucket], names: Sequence[str], where: Where
+    ) -> dict[str, Measures]:
+        """What some forms add up to in a window."""
+        sums: dict[str, Measures] = {}
+        for found in await self._forms(buckets, names):
+            for form, cells in found.cells.items():
+                sums[form] = sums.get(form, NOTHING).plus(total_of(cells, where))
+        return sums
 
     async def totals(self) -> Totals:
         """Everything ever counted."""
@@ -165,13 +177,17 @@ class Queries:
         per_shard = [await self._reader.posts(shard, buckets) for shard in await self._reader.shards()]
         return [_merge_posts(found) for found in zip(*per_shard, strict=True)] or [Posts() for _ in buckets]
 
-    async def _forms(self, buckets: Sequence[Bucket], only: str | None) -> list[Forms]:
-        """The surface forms of each bucket over all shards."""
-        if buckets and buckets[0].level == "minute":
-            raise ValueError("mentions are counted by five_minutes, hour and day, not by the minute")
-        shards = await self._reader.shards()
-        per_shard = [await self._reader.forms(shard, buckets, only) for shard in shards]
+    async def _forms(self, buckets: Sequence[Bucket], names: Sequence[str]) -> list[Forms]:
+        """Some surface forms in each bucket over all shards."""
+        _require_mentions(buckets)
+        per_shard = [await self._reader.forms(shard, buckets, names) for shard in await self._reader.shards()]
         return [_merge_forms(found) for found in zip(*per_shard, strict=True)] or [Forms() for _ in buckets]
+
+
+def _require_mentions(buckets: Sequence[Bucket]) -> None:
+    """Refuse a level at which mentions are not counted."""
+    if buckets and buckets[0].level == "minute":
+        raise ValueError("mentions are counted by five_minutes, hour and day, not by the minute")
 
 
 def _ceil_s(window: Window) -> int:

@@ -28,9 +28,17 @@ class Posts:
 
 @dataclass(slots=True)
 class Forms:
-    """The surface forms that are named in one bucket and shard; each may lack up to `lost` mentions."""
+    """Surface forms of one bucket and shard, with their mentions; each may lack up to `lost` of them."""
 
     cells: dict[str, Cells] = field(default_factory=dict)
+    lost: int = 0
+
+
+@dataclass(slots=True)
+class FormCounts:
+    """As `Forms`, but only how often each form was mentioned: a frequent one has a thousand cells."""
+
+    counts: dict[str, int] = field(default_factory=dict)
     lost: int = 0
 
 
@@ -53,8 +61,12 @@ class Reader(Protocol):
         """All mentions per cell, exact; levels five_minutes, hour, day."""
         ...
 
-    async def forms(self, shard: str, buckets: Sequence[Bucket], only: str | None = None) -> list[Forms]:
-        """Mentions per surface form, approximate; `only` one form, or all."""
+    async def form_counts(self, shard: str, buckets: Sequence[Bucket]) -> list[FormCounts]:
+        """Every surface form that has a name of its own there, approximate."""
+        ...
+
+    async def forms(self, shard: str, buckets: Sequence[Bucket], names: Sequence[str]) -> list[Forms]:
+        """The mentions of some surface forms, approximate; a form without any is left out."""
         ...
 
 
@@ -96,20 +108,26 @@ class RedisReader:
         cells = await self._cells_by_id(shard)
         return [{cells[name]: keys.parse_measures(value) for name, value in reply.items()} for reply in replies]
 
-    async def forms(self, shard: str, buckets: Sequence[Bucket], only: str | None = None) -> list[Forms]:
-        names = _names(shard, "forms", buckets)
-        if only is None:
-            replies = await self._read(names, lambda pipe, key: pipe.hgetall(key))
-        else:
-            pairs = await self._read(names, lambda pipe, key: pipe.hmget(key, only, ""))
-            replies = [dict(zip((only, ""), pair, strict=True)) for pair in pairs]
+    async def form_counts(self, shard: str, buckets: Sequence[Bucket]) -> list[FormCounts]:
+        replies = await self._read(_names(shard, "forms", buckets), lambda pipe, key: pipe.hgetall(key))
+        return [
+            FormCounts(
+                {form: int(value.partition(";")[0]) for form, value in reply.items() if form}, int(reply.get("", 0))
+            )
+            for reply in replies
+        ]
+
+    async def forms(self, shard: str, buckets: Sequence[Bucket], names: Sequence[str]) -> list[Forms]:
+        fields = [*names, ""]
+        replies = await self._read(_names(shard, "forms", buckets), lambda pipe, key: pipe.hmget(key, fields))
         cells = await self._cells_by_id(shard)
-        answer = []
-        for reply in replies:
-            lost = int(reply.pop("", None) or 0)
-            named = {form: _parse_form(value, cells) for form, value in reply.items() if value is not None}
-            answer.append(Forms(named, lost))
-        return answer
+        return [
+            Forms(
+                {form: _parse_form(value, cells) for form, value in zip(names, reply, strict=False) if value},
+                int(reply[-1] or 0),
+            )
+            for reply in replies
+        ]
 
     async def _read(self, names: Sequence[str], command: Callable[[Any, str], object]) -> list[Any]:
         """The replies to one command per key, asked for in pipelines."""

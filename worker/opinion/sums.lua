@@ -155,7 +155,7 @@ local function merge_form(value, sums)
   return whole(mentions) .. rest
 end
 
--- Lossy counting: over the limit the rarest forms go, down to three quarters of it. The field "" sums up what a
+-- Lossy counting: over the limit the rarest forms go, down to half of it. The field "" sums up what a
 -- form can have lost by that at most. How many mentions there are is counted exactly elsewhere.
 local function evict_forms(key)
   if call('HLEN', key) - call('HEXISTS', key, '') <= batch.forms_limit then
@@ -170,7 +170,7 @@ local function evict_forms(key)
   table.sort(ranked, function(one, other)
     return one[1] < other[1] or (one[1] == other[1] and one[2] < other[2])
   end)
-  for i = 1, #ranked - math.ceil(batch.forms_limit * 0.75) do
+  for i = 1, #ranked - math.ceil(batch.forms_limit / 2) do
     gone[i] = ranked[i][2]
   end
   call('HINCRBY', key, '', ranked[#gone][1])
