@@ -51,7 +51,7 @@ def profile_worker(pid: int, raw: Path) -> Profile:
     program = shutil.which("py-spy", path=str(Path(sys.executable).parent)) or shutil.which("py-spy")
     if program is None:
         return Profile([], [], 0.0, "py-spy is not installed")
-    options = ("--format", "raw", "--threads", "--nonblocking", "--rate", str(SAMPLES_PER_S), "--duration", str(SECONDS))
+    options = ("--format", "raw", "--threads", "--gil", "--rate", str(SAMPLES_PER_S), "--duration", str(SECONDS))
     command = (program, "record", "--pid", str(pid), *options, "--output", str(raw))
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode != 0 or not raw.exists():

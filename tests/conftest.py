@@ -5,9 +5,14 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from worker.local.stack import Addresses, StackOptions, running_stack
+
+# Time is not what these tests are about, and the machines they run on are shared.
+hypothesis.settings.register_profile("polyvox", deadline=None)
+hypothesis.settings.load_profile("polyvox")
 
 
 @pytest.fixture(scope="session")

@@ -127,14 +127,14 @@ def test_forms_keep_their_cells_over_many_batches(opens: Opens) -> None:
     """A form's counts can be asked for by language, topic and class, however its batches came."""
 
     async def body(opened: Opened) -> None:
-        for number in range(30):
+        for number in range(66):
             words = Words(language=f"l{number % 11}", topic=f"t{number % 3}", entities=["Apple"])
             await opened.apply([post(number, words)], number or None, number + 1)
         queries = Queries(opened.reader, settings(), clock())
         for where, count in [
-            (Where(entity="apple"), 30),
-            (Where(entity="apple", language="l1"), 3),
-            (Where(entity="apple", language="l1", topic="t1"), 1),
+            (Where(entity="apple"), 66),
+            (Where(entity="apple", language="l1"), 6),
+            (Where(entity="apple", language="l1", topic="t1"), 2),
             (Where(entity="pear"), 0),
         ]:
             [point] = await queries.series(TODAY, where)

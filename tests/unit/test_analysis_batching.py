@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.analysis.batching import Pool, TokenBudget, collate
@@ -30,6 +30,7 @@ def pool_of(lengths: list[int]) -> Pool[Item]:
     return pool
 
 
+@settings(deadline=None)
 @given(LENGTHS, BUDGETS)
 def test_every_item_comes_out_once(lengths: list[int], budget: TokenBudget):
     """Taking until nothing is left returns every item exactly once."""
@@ -40,6 +41,7 @@ def test_every_item_comes_out_once(lengths: list[int], budget: TokenBudget):
     assert (len(pool), pool.oldest) == (0, None)
 
 
+@settings(deadline=None)
 @given(LENGTHS, BUDGETS, st.randoms(use_true_random=False))
 def test_oldest_is_in_every_batch(lengths: list[int], budget: TokenBudget, chance: random.Random):
     """The item that has waited longest comes first in the next batch, also while new ones keep arriving."""
@@ -52,6 +54,7 @@ def test_oldest_is_in_every_batch(lengths: list[int], budget: TokenBudget, chanc
             number += 1
 
 
+@settings(deadline=None)
 @given(LENGTHS, BUDGETS)
 def test_budget_is_kept(lengths: list[int], budget: TokenBudget):
     """Rows times the longest row stay within the budget; only an item too long for it goes alone."""
@@ -62,6 +65,7 @@ def test_budget_is_kept(lengths: list[int], budget: TokenBudget):
         assert len(batch) * longest <= budget.tokens or len(batch) == 1
 
 
+@settings(deadline=None)
 @given(LENGTHS, BUDGETS)
 def test_batch_is_full(lengths: list[int], budget: TokenBudget):
     """No batch leaves room for a waiting item that is as long as one of its own."""
@@ -75,6 +79,7 @@ def test_batch_is_full(lengths: list[int], budget: TokenBudget):
             pool.add(item)
 
 
+@settings(deadline=None)
 @given(LENGTHS, BUDGETS)
 def test_discarded_items_never_come_out(lengths: list[int], budget: TokenBudget):
     """What belongs to a revoked partition is handed back and is in no later batch; order of the rest holds."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -68,6 +68,7 @@ def windows_of(prepared: Prepared, tags: NDArray[np.float32]) -> list[Logits]:
     return answers
 
 
+@settings(deadline=None)
 @given(TEXTS, st.integers(0, 9999))
 def test_spans_are_in_the_original(text: str, seed: int):
     """Whatever the model says: each entity's text stands at its offsets, trimmed, in order, none over another."""
@@ -80,6 +81,7 @@ def test_spans_are_in_the_original(text: str, seed: int):
     assert all(before.end <= after.start for before, after in pairwise(entities))
 
 
+@settings(deadline=None)
 @given(TEXTS, st.integers(0, 9999))
 def test_probabilities_are_a_softmax(text: str, seed: int):
     """Probabilities sum to one, the label is the most probable class, and its probability is the confidence."""
@@ -193,6 +195,7 @@ def test_confidence_is_of_the_type():
     assert span.confidence == pytest.approx((0.7 + 0.8) / 2)
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(-5, 5), min_size=7, max_size=7), min_size=1, max_size=4))
 def test_best_valid_sequence(rows: list[list[int]]):
     """The tags are those of the most probable sequence among all in which I-X follows only B-X or I-X."""

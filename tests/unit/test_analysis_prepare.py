@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.analysis.bundle import Bundle
@@ -62,6 +62,7 @@ def tokens_of(prepared: Prepared) -> list[int]:
     return [ids[at] for at in range(len(ids))]
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_windows_hold_the_whole_text(text: str):
     """Every token of the text is in a window; windows keep to the trained length and carry the special tokens."""
@@ -74,6 +75,7 @@ def test_windows_hold_the_whole_text(text: str):
         assert (window.ids[0], window.ids[-1]) == (0, 2)
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_offsets_lie_in_the_text(text: str):
     """Offsets are within the normalised text, in order, and never begin with the space before a word."""
@@ -178,6 +180,7 @@ def test_interrupt_is_not_a_bad_text():
         preparer(4, Spy({"good": KeyboardInterrupt})).prepare("good")
 
 
+@settings(deadline=None)
 @given(st.lists(TEXTS, max_size=40))
 def test_many_are_prepared_as_one(texts: list[str]):
     """Preparing together changes nothing."""

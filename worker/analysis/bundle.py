@@ -67,7 +67,7 @@ class Bundle:
 
     @classmethod
     def load(cls, directory: Path) -> Bundle:
-        """Read and check `directory`; blocks for about 0.1 s for a model of 40 MB.
+        """Read and check `directory`; blocks for about 0.2 s for a model of 40 MB.
 
         Raises:
             ModelInvalid: a file is missing, changed or malformed, or the labels are not those of this version.

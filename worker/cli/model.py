@@ -135,7 +135,11 @@ def export(
 
         configured = settings()
         made = run(checkpoint, out or configured.models_dir / configured.model_name / "1", version, precision)
-    say(f"largest change of a probability {made.parity.probability_change:.4f}, {made.total_bytes / 1e6:.1f} MB")
+    parity = made.parity
+    say(
+        f"labels kept {parity.labels_kept:.1%}, largest change of a probability {parity.largest_change:.4f}, "
+        f"{made.total_bytes / 1e6:.1f} MB"
+    )
     answer(made.version)
 
 

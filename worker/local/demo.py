@@ -7,9 +7,8 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
 
 from worker.errors import ConfigInvalid, PolyvoxError
 from worker.feeds.produce import Watch, produce
@@ -19,6 +18,7 @@ from worker.local.environment import REPOSITORY
 from worker.local.outcomes import Observer
 from worker.local.process import log_tail
 from worker.local.report import Report, histogram_quantiles_ms, quantiles
+from worker.local.samples import Sample, age_of, find_samples, moved
 from worker.local.stack import Addresses, StackOptions, running_stack
 from worker.local.worker import WorkerProcess, get, running_worker, variables
 from worker.opinion.answers import Totals, Window
@@ -34,27 +34,11 @@ TOP_ENTITIES = 10
 
 
 @dataclass(frozen=True)
-class Sample:
-    """A file of the samples, the topic it goes to, and whether its lines are checked before they are sent."""
-
-    name: str
-    topic: str
-    check: Literal["posts", "raw"] = "posts"
-
-
-SAMPLES = (
-    Sample("social.jsonl", "posts.social"),
-    Sample("poison.jsonl", "posts.social", "raw"),
-    Sample("financial.jsonl", "posts.financial"),
-)
-
-
-@dataclass(frozen=True)
 class DemoOptions:
     """How the demo runs.
 
     Attributes:
-        samples: the directory of `SAMPLES`.
+        samples: a directory with files as `find_samples` expects them.
         outstanding: records sent and without an outcome, at most: what is measured is the pipeline's latency, not that
             of a backlog.
         stall_s: no outcome for so long ends the demo with an error.
@@ -94,7 +78,7 @@ def run_demo(options: DemoOptions, listener: Listener) -> Report:
         PlatformUnsupported: this machine lacks something that the local stack needs.
         PolyvoxError: a server or the worker failed, or made no progress; with the end of the worker's log.
     """
-    total = count_lines(options.samples)
+    samples = find_samples(options.samples)
     with (
         tempfile.TemporaryDirectory(prefix="polyvox-demo-", ignore_cleanup_errors=True) as directory,
         running_stack(options.stack, listener.step) as addresses,
@@ -104,8 +88,7 @@ def run_demo(options: DemoOptions, listener: Listener) -> Report:
         ensure_topics(settings)
         log = Path(directory) / "worker.log"
         with running_worker(environment, log, listener.step) as worker, Observer(settings) as observer:
-            replay = Replay(options, settings, worker, observer, listener, total)
-            return replay.run()
+            return Replay(options, settings, worker, observer, listener).run(samples)
 
 
 def demo_variables(addresses: Addresses, models_dir: Path) -> dict[str, str]:
@@ -122,20 +105,6 @@ def demo_variables(addresses: Addresses, models_dir: Path) -> dict[str, str]:
     }
 
 
-def count_lines(samples: Path) -> int:
-    """Records in the samples.
-
-    Raises:
-        ConfigInvalid: a file is missing.
-    """
-    try:
-        return sum(
-            1 for sample in SAMPLES for line in (samples / sample.name).read_bytes().splitlines() if line.strip()
-        )
-    except OSError as error:
-        raise ConfigInvalid(f"the samples cannot be read: {error}; run the demo from a checkout of polyvox") from error
-
-
 @dataclass
 class Replay:
     """One replay of the samples against a running worker."""
@@ -145,25 +114,26 @@ class Replay:
     worker: WorkerProcess
     observer: Observer
     listener: Listener
-    total: int
+    total: int = 0
     sent: int = 0
     tombstones: int = 0
     progress_s: float = 0.0
     progress_count: int = -1
     started_s: float = field(default_factory=time.monotonic)
 
-    def run(self) -> Report:
+    def run(self, samples: list[Sample]) -> Report:
         """Send everything, wait for every outcome and for the aggregates, and read the result back."""
-        self.listener.step(f"replay: {self.total} records from {self.options.samples}")
-        for sample in SAMPLES:
-            self._send(sample)
+        self.total = sum(sample.count() for sample in samples)
+        age = age_of(samples, datetime.now(UTC))
+        self.listener.step(f"replay: {self.total} records from {self.options.samples}, the newest as of now")
+        for sample in samples:
+            self._send(sample, age)
         self._wait(lambda: self.observer.outcomes.count >= self.sent)
         seconds = time.monotonic() - self.started_s
         self._wait(lambda: asyncio.run(_totals(self.settings)).received >= self.sent)
         return self._report(seconds)
 
-    def _send(self, sample: Sample) -> None:
-        path = self.options.samples / sample.name
+    def _send(self, sample: Sample, age: timedelta) -> None:
         base = self.sent
 
         def pace(sent: int) -> None:
@@ -171,10 +141,11 @@ class Replay:
             self._wait(lambda: self.sent - self.observer.outcomes.count < self.options.outstanding)
 
         def refuse(row: BadRow) -> None:
-            raise ConfigInvalid(f"{path}:{row.line}: {row.reason}: {row.detail}")
+            raise ConfigInvalid(f"{sample.path}:{row.line}: {row.reason}: {row.detail}")
 
-        with open_feed(str(path), check=sample.check) as feed:
-            counts = produce(self.settings, sample.topic, feed.rows, Watch(problem=refuse, pace=pace))
+        with open_feed(str(sample.path), check=sample.check) as feed:
+            rows = feed.rows if sample.check == "raw" else moved(feed.rows, age)
+            counts = produce(self.settings, sample.topic, rows, Watch(problem=refuse, pace=pace))
         self.sent = base + counts.sent
         self.tombstones += counts.tombstones
 

@@ -36,8 +36,10 @@ PARITY_TEXTS = (
     "कंपनी ने रिकॉर्ड मुनाफा दर्ज किया",
     "Сборная выиграла матч в Москве со счётом 3:1.",
     "ok",
-    "Minister for helse åpnet det nye sykehuset i Bergen; flere hundre møtte fram for å se bygget, og mange "
-    "var imponert over hvor raskt arbeidet hadde gått siden den første planen ble lagt fram for åtte år siden.",
+    (
+        "Helseministeren åpnet det nye sykehuset i Bergen; flere hundre møtte fram for å se bygget, og mange var "
+        "imponert over hvor raskt arbeidet hadde gått siden den første planen ble lagt fram for åtte år siden."
+    ),
 )
 
 
@@ -83,7 +85,7 @@ def export(checkpoint_folder: Path, out: Path, version: str, precision: Precisio
     if not parity.typical_change <= LARGEST_CHANGE[precision]:  # also refuses NaN
         raise ModelInvalid(
             f"{checkpoint_folder} exported as {precision} changes probabilities by {parity.typical_change:.4f}, more "
-            f"than {LARGEST_CHANGE[precision]}: nothing was written; export it as float32 and compare the two on dev data"
+            f"than {LARGEST_CHANGE[precision]}: nothing was written; export it as float32 and compare both on dev data"
         )
     files = {"model.onnx": content, "tokenizer.json": tokenizer.to_str(pretty=False).encode()}
     manifest = {

@@ -1,4 +1,4 @@
-"""Puts a bundle on disk: the files of a version directory, whole or not at all, and what the configurations say of it."""
+"""Puts a bundle on disk, whole or not at all, and tells Triton's configurations of it."""
 
 from __future__ import annotations
 
@@ -52,6 +52,6 @@ def update_configs(model: Path, topics: int, version: str) -> list[Path]:
         for pattern, value in ((TOPIC_COUNT, str(topics)), (BUNDLE_VERSION, version)):
             text, places = pattern.subn(rf"\g<1>{value}\g<2>", text)
             if places != 1:
-                raise ModelInvalid(f"{path}: {places} places for {value}, expected 1; restore the file from the repository")
+                raise ModelInvalid(f"{path}: {places} places for {value}, expected 1; restore it from the repository")
         path.write_text(text)
     return paths

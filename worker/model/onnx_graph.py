@@ -55,9 +55,7 @@ class Graph:
     def op(self, kind: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
         """Add an operator with one output; returns that output's name."""
         output = f"{kind}_{len(self.nodes)}"
-        self.nodes.append(
-            helper.make_node(kind, list(inputs), [output], name=output, domain=domain, **attributes)
-        )
+        self.nodes.append(helper.make_node(kind, list(inputs), [output], name=output, domain=domain, **attributes))
         return output
 
     def rename(self, value: str, name: str) -> None:
@@ -67,8 +65,7 @@ class Graph:
     def model(self, name: str, inputs: Sequence[Port], outputs: Sequence[Port]) -> bytes:
         """The finished, checked model, serialised."""
         ports = [
-            [helper.make_tensor_value_info(p.name, p.element_type, p.shape) for p in side]
-            for side in (inputs, outputs)
+            [helper.make_tensor_value_info(p.name, p.element_type, p.shape) for p in side] for side in (inputs, outputs)
         ]
         graph = helper.make_graph(self.nodes, name, ports[0], ports[1], self.constants)
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]

@@ -1,0 +1,124 @@
+"""The export: the network it was made from, in a bundle that the worker takes."""
+
+import hashlib
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+pytest.importorskip("onnx")
+
+from safetensors.torch import load_file, save_file  # noqa: E402 - after the skip
+from tokenizers import Tokenizer, models, pre_tokenizers, processors  # noqa: E402
+
+from tests.small_network import (  # noqa: E402
+    HEADS,
+    LAYERS,
+    PAD,
+    POSITIONS,
+    TOPICS,
+    VOCABULARY,
+    WIDTH,
+    collate,
+    probabilities,
+    random_weights,
+    session,
+)
+from worker.analysis.bundle import Bundle  # noqa: E402
+from worker.errors import ModelInvalid  # noqa: E402
+from worker.model import checkpoint  # noqa: E402
+from worker.model.export import export, to_onnx  # noqa: E402
+from worker.model.network import MultiTaskBert  # noqa: E402
+
+CONFIG = Path(__file__).parents[2] / "triton_models" / "analyzer" / "config.pbtxt"
+
+
+@pytest.fixture
+def network() -> Any:
+    """The small network in torch."""
+    config = transformers.BertConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=WIDTH,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        intermediate_size=4 * WIDTH,
+        max_position_embeddings=POSITIONS,
+        pad_token_id=PAD,
+    )
+    network = MultiTaskBert(config, TOPICS)
+    network.load_state_dict({name: torch.from_numpy(value) for name, value in random_weights().items()})
+    return network.eval()
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 0.002), ("int8", 0.05)])
+def test_the_exported_graph_is_the_network(
+    precision: Literal["int8", "float32"], tolerance: float, network: Any
+) -> None:
+    """All three outputs have torch's values: to GELU's approximation in float32, to rounding in int8."""
+    random = np.random.default_rng(3)
+    rows = [random.integers(0, VOCABULARY, length).tolist() for length in (2, 40, 17, 5, 33, 40)]
+    batch = collate(rows, 40)
+    with torch.inference_mode():
+        outputs = network(*(torch.from_numpy(batch[name]) for name in ("input_ids", "attention_mask")))
+    real = batch["attention_mask"] == 1
+    for found, output in zip(session(to_onnx(network, precision))(rows, 40), outputs, strict=True):
+        expected = output.numpy()
+        assert found.shape == expected.shape
+        change = np.abs(probabilities(found) - probabilities(expected))
+        assert (change[real] if change.ndim == 3 else change).max() < tolerance
+
+
+@pytest.fixture
+def checkpoint_folder(network: Any, tmp_path: Path) -> Path:
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", *(f"word{number}" for number in range(VOCABULARY - 4))]
+    tokenizer = Tokenizer(models.WordLevel({piece: at for at, piece in enumerate(pieces)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    tokenizer.enable_truncation(8)
+    topics = tuple({"id": f"medtop:{number}", "name": f"topic {number}", "parent": None} for number in range(TOPICS))
+    folder = tmp_path / "checkpoint"
+    checkpoint.save(folder, network, tokenizer, checkpoint.Labels(topics, "made for a test", 48, ("en", "de")))
+    return folder
+
+
+def test_export_makes_a_bundle_that_the_worker_takes(checkpoint_folder: Path, tmp_path: Path) -> None:
+    """The bundle passes the worker's own check, keeps what lay in the folder, and the configurations name it."""
+    out = tmp_path / "analyzer" / "1"
+    out.mkdir(parents=True)
+    (out / "model.py").write_text("# stays")
+    (out / "model.onnx").write_text("goes")
+    (out.parent / "config.pbtxt").write_text(CONFIG.read_text())
+    exported = export(checkpoint_folder, out, "1.2.3")
+    bundle = Bundle.load(out)
+    digest = hashlib.sha256((out / "model.onnx").read_bytes()).hexdigest()
+    assert bundle.model.version == exported.version == f"analyzer:1.2.3+{digest[:8]}"
+    assert (out / "model.py").read_text() == "# stays"
+    assert bundle.pad_id == PAD
+    assert bundle.window_tokens == 48
+    assert len(bundle.tokenizer.encode("word1 " * 20).ids) == 22
+    config = (out.parent / "config.pbtxt").read_text()
+    assert f'"{exported.version}"' in config
+    assert f"dims: [ {TOPICS} ]" in config
+    assert sorted(path.name for path in out.parent.iterdir()) == ["1", "config.pbtxt"]
+
+
+def test_a_checkpoint_with_another_activation_is_refused(network: Any) -> None:
+    """The graph is written for GELU; another function must not become GELU silently."""
+    network.config.hidden_act = "relu"
+    with pytest.raises(ModelInvalid, match="relu"):
+        to_onnx(network, "int8")
+
+
+def test_weights_that_are_not_numbers_are_never_exported(checkpoint_folder: Path, tmp_path: Path) -> None:
+    """A network that answers NaN fails the comparison, and nothing is written."""
+    state = load_file(str(checkpoint_folder / "weights.safetensors"))
+    state["sentiment.bias"][0] = float("nan")
+    save_file(state, str(checkpoint_folder / "weights.safetensors"))
+    with pytest.raises(ModelInvalid, match="nothing was written"):
+        export(checkpoint_folder, tmp_path / "analyzer" / "1", "1.0.0")
+    assert not (tmp_path / "analyzer").exists()
