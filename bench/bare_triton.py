@@ -82,8 +82,8 @@ async def flood(client: InferenceServerClient, model: str, made: list[Batch], in
     return list(completed_s.values())
 
 
-async def main(job: Flood) -> None:
-    """Prepare the posts with the worker's own code, then measure every setting."""
+async def measure(job: Flood) -> list[list[float]]:
+    """Prepare the posts with the worker's own code, then run every setting: what `Flood.result` gets."""
     bundle = Bundle.load(Path(job.bundle))
     texts = [(one.post.text, one.post.language) for one in inputs(Path(job.samples), job.count)]
     prepared = Preparer(bundle, Identifier(), WINDOWS_A_TEXT).prepare_many(texts)
@@ -94,8 +94,9 @@ async def main(job: Flood) -> None:
         made = batches(posts, setting.batch, bundle.pad_id)
         completed_s.append(await flood(client, bundle.model.name, made, setting.in_flight))
     await client.close()
-    Path(job.result).write_bytes(msgspec.json.encode(completed_s))
+    return completed_s
 
 
 if __name__ == "__main__":
-    uvloop.run(main(msgspec.json.decode(sys.argv[1], type=Flood)))
+    job = msgspec.json.decode(sys.argv[1], type=Flood)
+    Path(job.result).write_bytes(msgspec.json.encode(uvloop.run(measure(job))))

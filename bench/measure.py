@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from worker.errors import ConfigInvalid
+
 EDGE = 0.1
 """The first and the last tenth of the posts are left out of every rate: caches fill, the last batches are not full."""
 
@@ -37,11 +39,12 @@ def middle_rate(progress: Progress, total: int) -> float:
     """Posts per second between the moments when a tenth and when nine tenths of `total` were done.
 
     Raises:
-        ValueError: `total` is not reached, or passed in no time at all.
+        ValueError: `total` is not reached.
+        ConfigInvalid: it took no time at all.
     """
     begin_s, end_s = moment_s(progress, EDGE * total), moment_s(progress, (1 - EDGE) * total)
     if end_s <= begin_s:
-        raise ValueError(f"{total} posts took no measurable time: use more")
+        raise ConfigInvalid(f"{total} posts took no measurable time: give more --posts")
     return (1 - 2 * EDGE) * total / (end_s - begin_s)
 
 

@@ -30,19 +30,29 @@ AREAS: tuple[tuple[str, str], ...] = (
     ("hand-over from Faust", r"worker/stream/build"),
     ("Faust", r"faust/|mode/"),
     ("aiokafka: fetching, group, connections", r"aiokafka/"),
-    ("event loop", r"asyncio/|uvloop|selectors|concurrent/futures|threading"),
+    ("asyncio, threads, hand-over between them", r"asyncio/|uvloop|concurrent/futures|threading"),
 )
-"""(area, pattern of a frame); the innermost frame that matches one decides, so that callers do not count twice."""
+"""(area, pattern of a frame); for each frame the first that matches counts."""
+
+OURS = re.compile(r"worker/(stream|analysis|opinion|text)/(?!main)")
+FUNCTIONS = 12
+
+
+WAITING = re.compile(
+    r"^(_worker \(concurrent/futures/thread|Thread.run \(threading"
+    r"|ServiceThread._start_thread \(mode/threads|Worker.execute_from_commandline \(mode/worker)"
+)
+"""Innermost frames of a thread without work, in a pool or in uvloop. py-spy leaves most of them out where the kernel
+tells it which threads sleep; some sandboxes do not."""
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Shares of the samples, largest first; empty, with the reason, when none could be taken."""
+    """Shares of the samples of working threads, largest first; empty, with the reason, when none could be taken."""
 
+    threads: list[tuple[str, float]]
     areas: list[tuple[str, float]]
     functions: list[tuple[str, float]]
-    busy_threads: float
-    """Threads that were running at once, on average; they share one GIL."""
     problem: str = ""
 
 
@@ -50,33 +60,38 @@ def profile_worker(pid: int, raw: Path) -> Profile:
     """Watch a worker for some seconds with py-spy; needs the right to trace processes."""
     program = shutil.which("py-spy", path=str(Path(sys.executable).parent)) or shutil.which("py-spy")
     if program is None:
-        return Profile([], [], 0.0, "py-spy is not installed")
-    options = ("--format", "raw", "--threads", "--gil", "--rate", str(SAMPLES_PER_S), "--duration", str(SECONDS))
+        return Profile([], [], [], "py-spy is not installed")
+    options = ("--format", "raw", "--threads", "--rate", str(SAMPLES_PER_S), "--duration", str(SECONDS))
     command = (program, "record", "--pid", str(pid), *options, "--output", str(raw))
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode != 0 or not raw.exists():
-        return Profile([], [], 0.0, f"py-spy failed: {(ended.stderr.strip().splitlines() or ['no message'])[-1]}")
-    return read_stacks(raw.read_text().splitlines(), SECONDS * SAMPLES_PER_S)
+        return Profile([], [], [], f"py-spy failed: {(ended.stderr.strip().splitlines() or ['no message'])[-1]}")
+    return read_stacks(raw.read_text().splitlines())
 
 
-def read_stacks(lines: Iterable[str], ticks: int) -> Profile:
-    """Sum up stacks as py-spy writes them: frames from the outermost to the innermost, and how often it was seen."""
+def read_stacks(lines: Iterable[str]) -> Profile:
+    """Sum up stacks as py-spy writes them: the thread, frames from the outermost to the innermost, how often seen."""
+    threads: Counter[str] = Counter()
     areas: Counter[str] = Counter()
     functions: Counter[str] = Counter()
     for line in lines:
         stack, _, count = line.rpartition(" ")
-        frames = stack.split(";")
+        thread, *frames = stack.split(";")
+        if not frames or WAITING.match(frames[-1]):
+            continue
+        threads[re.sub(r"^thread \(\d+\)(: )?", "", thread)] += int(count)
         areas[_area(frames)] += int(count)
-        functions.update(dict.fromkeys({frame for frame in frames if "worker/" in frame}, int(count)))
-    total = areas.total() or 1
-    return Profile(
-        [(area, seen / total) for area, seen in areas.most_common()],
-        [(re.sub(r":\d+\)", ")", name), seen / total) for name, seen in functions.most_common(15)],
-        total / ticks,
-    )
+        for name in {re.sub(r":\d+\)$", ")", frame) for frame in frames if OURS.search(frame)}:
+            functions[name] += int(count)
+    return Profile(_shares(threads), _shares(areas), _shares(functions, threads.total())[:FUNCTIONS])
+
+
+def _shares(counts: Counter[str], total: int = 0) -> list[tuple[str, float]]:
+    return [(name, count / (total or counts.total())) for name, count in counts.most_common()]
 
 
 def _area(frames: Sequence[str]) -> str:
+    """The area of the innermost frame that has one: callers do not count twice."""
     for frame in reversed(frames):
         for area, pattern in AREAS:
             if re.search(pattern, frame):

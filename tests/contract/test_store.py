@@ -65,8 +65,10 @@ def in_redis(url: str) -> Opens:
     async def opens(chosen: Settings) -> AsyncIterator[Opened]:
         link = Link(url, 5.0)
         store = AggregateStore(link, chosen, clock())
-        yield Opened(store, RedisReader(link))
-        await store.aclose()
+        try:
+            yield Opened(store, RedisReader(link))
+        finally:
+            await store.aclose()
 
     return opens
 
@@ -124,17 +126,17 @@ def test_a_mention_counts_with_its_own_sentiment(opens: Opens) -> None:
 
 
 def test_forms_keep_their_cells_over_many_batches(opens: Opens) -> None:
-    """A form's counts can be asked for by language, topic and class, however its batches came."""
+    """A form's counts can be asked for by language, class and model version, however its batches came."""
 
     async def body(opened: Opened) -> None:
         for number in range(66):
-            words = Words(language=f"l{number % 11}", topic=f"t{number % 3}", entities=["Apple"])
+            words = Words(language=f"l{number % 11}", source_class=f"s{number % 3}", entities=["Apple"])
             await opened.apply([post(number, words)], number or None, number + 1)
         queries = Queries(opened.reader, settings(), clock())
         for where, count in [
             (Where(entity="apple"), 66),
             (Where(entity="apple", language="l1"), 6),
-            (Where(entity="apple", language="l1", topic="t1"), 2),
+            (Where(entity="apple", language="l1", source_class="s1"), 2),
             (Where(entity="pear"), 0),
         ]:
             [point] = await queries.series(TODAY, where)

@@ -70,11 +70,12 @@ def test_without_the_expected_position_a_rollback_goes_unnoticed(redis_url: str)
             link = Link(redis_url, 5.0)
             await link.redis.flushall()
             store = AggregateStore(link, settings(), clock(), script)
-            await store.apply(SHARD, Consumed("enriched", 0, None, 1), BATCH[:1])
-            await link.redis.flushall()
-            applied = await store.apply(SHARD, Consumed("enriched", 0, 1, 3), BATCH[1:])
-            await store.aclose()
-            return applied.first
+            try:
+                await store.apply(SHARD, Consumed("enriched", 0, None, 1), BATCH[:1])
+                await link.redis.flushall()
+                return (await store.apply(SHARD, Consumed("enriched", 0, 1, 3), BATCH[1:])).first
+            finally:
+                await store.aclose()
 
         return asyncio.run(main())
 

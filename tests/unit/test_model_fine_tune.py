@@ -17,7 +17,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors  # noqa: E4
 from transformers import BertConfig, BertModel  # noqa: E402
 
 from worker.model import checkpoint, fine_tune  # noqa: E402
-from worker.model.data import DataError  # noqa: E402
+from worker.model.batches import Batcher  # noqa: E402
+from worker.model.data import IGNORED, DataError, Example, held_out  # noqa: E402
 from worker.model.recipe import RecipeError, build_recipe, read_recipe  # noqa: E402
 from worker.model.sampling import NoDataError, load_mixture  # noqa: E402
 from worker.model.topics import read_table  # noqa: E402
@@ -163,7 +164,27 @@ def test_the_mixture_follows_the_shares_and_evens_out_labels(data):
     assert tasks["ner"] / 6000 == pytest.approx(0.3, abs=0.03)
     english = Counter(e.sentiment for e in drawn if e.sentiment is not None and e.language == "en")
     assert english[0] / english[2] == pytest.approx(3.0, rel=0.25)
+    assert not any(held_out(e.text) for e in drawn if e.spans is not None)
     assert mixture.pool(5, 50) == mixture.pool(5, 50) != mixture.pool(6, 50)
+
+
+def test_a_batch_carries_what_each_row_teaches(out):
+    """Each row has its own label and nothing of the other tasks; two-class sources are marked; padding is masked."""
+    tokenizer = Tokenizer.from_file(str(out / "base/tokenizer.json"))
+    batcher = Batcher(tokenizer, 1, 3, frozenset({"two"}), batch_size=3)
+    pool = [
+        Example("a", "en", "two", sentiment=2),
+        Example("b b", "en", "t", topic=frozenset({0, 2})),
+        Example("a b a", "en", "n", spans=((2, 3, "PER"),)),
+    ]
+    [batch] = batcher.batches(pool, "seed")
+    assert batch.input_ids.tolist() == [[0, 4, 2, 1, 1], [0, 5, 5, 2, 1], [0, 4, 5, 4, 2]]
+    assert batch.attention_mask.sum(1).tolist() == [3, 4, 5]
+    assert batch.sentiment.tolist() == [2, IGNORED, IGNORED]
+    assert batch.two_class.tolist() == [True, False, False]
+    assert batch.topics.tolist() == [[False] * 3, [True, False, True], [False] * 3]
+    assert batch.tags[2].tolist() == [IGNORED, 0, 1, 0, IGNORED]
+    assert batch.tags[:2].unique().tolist() == [IGNORED]
 
 
 def test_neutral_rows_in_a_two_class_source_are_refused(data):

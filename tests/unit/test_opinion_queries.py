@@ -126,6 +126,8 @@ def test_an_entity_series_counts_mentions_of_its_form() -> None:
     assert (point.measures.analysed, point.measures.negative, point.missing_at_most) == (3, 2, 0)
     [point] = asyncio.run(scene.queries.series(window("day", NOW_S, NOW_S), Where(entity="apple", language="de")))
     assert point.measures.analysed == 1
+    with pytest.raises(ValueError, match="not by topic"):
+        asyncio.run(scene.queries.series(window("day", NOW_S, NOW_S), Where(entity="apple", topic="t")))
     with pytest.raises(ValueError, match="not by the minute"):
         asyncio.run(scene.queries.series(window("minute", NOW_S, NOW_S), Where(entity="apple")))
 

@@ -91,17 +91,25 @@ def _in_words(counts: Produced) -> str:
 
 @contextmanager
 def _bar(feed: Feed) -> Iterator[Callable[[Produced], None]]:
-    """A progress bar on a terminal's standard error; nothing elsewhere."""
-    console = err()
+    """A progress bar on a terminal's standard error, nothing elsewhere; after Ctrl-C what was confirmed until then."""
+    from worker.feeds.produce import MAX_UNCONFIRMED
+
+    console, confirmed = err(), 0
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TextColumn("{task.fields[counts]}"))
-    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(feed.name, total=feed.size_bytes, counts="")
+    try:
+        with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
+            task = bar.add_task(feed.name, total=feed.size_bytes, counts="")
 
-        def show(counts: Produced) -> None:
-            if not bar.disable:
-                bar.update(task, completed=feed.bytes_read(), counts=f"{counts.sent} sent, {counts.bad} bad")
+            def show(counts: Produced) -> None:
+                nonlocal confirmed
+                confirmed = counts.sent
+                if not bar.disable:
+                    bar.update(task, completed=feed.bytes_read(), counts=f"{counts.sent} sent, {counts.bad} bad")
 
-        yield show
+            yield show
+    except KeyboardInterrupt:
+        say(f"{feed.name}: interrupted; {confirmed} were confirmed, up to {MAX_UNCONFIRMED} more may have arrived")
+        raise
 
 
 def _problem_printer(name: str) -> Callable[[BadRow], None]:

@@ -47,7 +47,10 @@ def variables(addresses: Addresses) -> dict[str, str]:
 
 
 class WorkerProcess:
-    """A running worker; `health` is host:port of its health server, "" until `wait_ready` returned."""
+    """A running worker; `health` is host:port of its health server, "" until `wait_ready` returned.
+
+    Its temporary files (Faust makes a data directory, which stays empty) lie beside its log.
+    """
 
     def __init__(self, settings: Mapping[str, str], log: Path) -> None:
         self.log = log
@@ -57,7 +60,7 @@ class WorkerProcess:
                 command=(sys.executable, "-m", "worker", "run"),
                 directory=REPOSITORY,
                 log=log,
-                environment={**os.environ, **settings},
+                environment={**os.environ, **settings, "TMPDIR": str(log.parent)},
                 stop_s=STOP_S,
             )
         )

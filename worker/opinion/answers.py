@@ -29,7 +29,11 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Where:
-    """Which cells count; None is all. `entity` is a surface form, and counts its mentions instead of posts."""
+    """Which cells count; None is all.
+
+    Args:
+        entity: a surface form: its mentions count instead of posts. Forms are not counted by topic.
+    """
 
     source_class: str | None = None
     language: str | None = None

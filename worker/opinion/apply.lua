@@ -61,7 +61,7 @@ local function count_mentions(row)
     for _, bucket in ipairs(row.mention_buckets) do
       add(within(mentions, bucket), row.cell, measures)
       if form > 0 then
-        add(within(within(forms, bucket), form), row.cell, measures)
+        add(within(within(forms, bucket), form), row.form_cell, measures)
       end
     end
   end

@@ -104,7 +104,7 @@ class MemoryStore:
             return
         added = increments(outcome, self._retention, self._clock.unix_ms())
         totals.update(f"too_late:{level}" for level in added.too_late)
-        if outcome.kind == "dead_lettered":
+        if added.cell is None:
             totals.update(("dead_lettered", f"dead_lettered:{outcome.reason}"))
             _count_in(data, added.buckets, "dead_lettered")
             return
@@ -112,7 +112,7 @@ class MemoryStore:
         if origin is not None:
             totals["resolved"] += 1
             _count_in(data, added.buckets, "resolved")
-        _count_post(data, added)
+        _count_post(data, added, added.cell)
 
     async def resolved(self, positions: Sequence[SourcePosition]) -> list[bool]:
         return [position.offset in self._known(position.shard).analysed for position in positions]
@@ -156,13 +156,12 @@ def _count_in(data: _Shard, buckets: Iterable[Bucket], name: str) -> None:
         counts[name] = counts.get(name, 0) + 1
 
 
-def _add(cells: Cells, cell: Cell | None, measures: Measures) -> None:
+def _add(cells: Cells, cell: Cell, measures: Measures) -> None:
     """Add measures to a cell."""
-    if cell is not None:
-        cells[cell] = cells.get(cell, NOTHING).plus(measures)
+    cells[cell] = cells.get(cell, NOTHING).plus(measures)
 
 
-def _count_post(data: _Shard, added: Increments) -> None:
+def _count_post(data: _Shard, added: Increments, cell: Cell) -> None:
     """Count an analysed post; the same as `count_post` in `apply.lua`."""
     totals = data.totals
     totals["analysed"] += 1
@@ -171,14 +170,14 @@ def _count_post(data: _Shard, added: Increments) -> None:
     totals["newest_event_ms"] = max(totals.get("newest_event_ms", added.at_ms), added.at_ms)
     for bucket in added.buckets:
         found = data.posts[bucket]
-        _add(found.cells, added.cell, added.measures)
+        _add(found.cells, cell, added.measures)
         found.counts["newest_event_ms"] = max(found.counts.get("newest_event_ms", added.at_ms), added.at_ms)
     _count_in(data, added.late_buckets, "too_late")
     for mention in added.mentions:
         for bucket in added.mention_buckets:
-            _add(data.mentions[bucket], added.cell, mention.measures)
+            _add(data.mentions[bucket], cell, mention.measures)
             if mention.form:
-                _add(data.forms[bucket].cells.setdefault(mention.form, {}), added.cell, mention.measures)
+                _add(data.forms[bucket].cells.setdefault(mention.form, {}), cell.of_form, mention.measures)
     if added.copy_key in data.copy_keys:
         totals["copies"] += 1
         _count_in(data, (bucket for bucket in added.buckets if bucket.level == "day"), "copies")

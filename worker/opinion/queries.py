@@ -51,13 +51,14 @@ class Queries:
             where: posts of these cells, or mentions of `where.entity`.
 
         Raises:
-            ValueError: mentions by the minute.
+            ValueError: mentions by the minute, or of an entity by topic.
         """
         buckets = self._buckets(window)
         posts = await self._posts(buckets)
         counted = [found.cells for found in posts]
         lost = [0] * len(buckets)
         if where.entity is not None:
+            _require_mentions(buckets, where)
             form = form_of(where.entity)
             found = await self._forms(buckets, [form])
             counted = [one.cells.get(form, {}) for one in found]
@@ -96,10 +97,10 @@ class Queries:
         """The `n` surface forms with most mentions, by their counts summed over shards and buckets.
 
         Raises:
-            ValueError: by the minute.
+            ValueError: by the minute, or by topic.
         """
         buckets = self._buckets(window)
-        _require_mentions(buckets)
+        _require_mentions(buckets, where)
         counts: Counter[str] = Counter()
         missing, mentions = 0, NOTHING
         for shard in await self._reader.shards():
@@ -179,15 +180,16 @@ class Queries:
 
     async def _forms(self, buckets: Sequence[Bucket], names: Sequence[str]) -> list[Forms]:
         """Some surface forms in each bucket over all shards."""
-        _require_mentions(buckets)
         per_shard = [await self._reader.forms(shard, buckets, names) for shard in await self._reader.shards()]
         return [_merge_forms(found) for found in zip(*per_shard, strict=True)] or [Forms() for _ in buckets]
 
 
-def _require_mentions(buckets: Sequence[Bucket]) -> None:
-    """Refuse a level at which mentions are not counted."""
+def _require_mentions(buckets: Sequence[Bucket], where: Where) -> None:
+    """Refuse to ask for surface forms in a way in which they are not counted."""
     if buckets and buckets[0].level == "minute":
         raise ValueError("mentions are counted by five_minutes, hour and day, not by the minute")
+    if where.topic is not None:
+        raise ValueError("surface forms are counted by source class, language and model version, not by topic")
 
 
 def _ceil_s(window: Window) -> int:

@@ -78,6 +78,7 @@ class BatchWriter:
         }
         if added.cell is not None:
             row["cell"] = self._cells.number(added.cell)
+            row["form_cell"] = self._cells.number(added.cell.of_form)
             row["measures"] = added.measures
             row["mentions"] = self._mentions(added)
             row["mention_buckets"] = self._numbers(added.mention_buckets)
