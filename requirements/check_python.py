@@ -5,12 +5,14 @@ import sys
 
 problem = None
 if not (3, 11) <= sys.version_info[:2] <= (3, 12):
-    problem = "the packaged servers need Python 3.11 or 3.12, this is {}: run `make PYTHON=python3.12 ...`".format(
-        platform.python_version()
+    problem = (
+        f"the packaged servers need Python 3.11 or 3.12, this is {platform.python_version()}: "
+        "run `make PYTHON=python3.12 ...`"
     )
 elif sys.platform != "linux" or platform.machine() != "x86_64":
-    problem = "the packaged servers exist for Linux on x86-64 only, this is {} on {}: use docker-compose.yml".format(
-        platform.system(), platform.machine()
+    problem = (
+        f"the packaged servers exist for Linux on x86-64 only, this is {platform.system()} on {platform.machine()}: "
+        "use docker-compose.yml"
     )
 else:
     try:

@@ -178,6 +178,7 @@ def triton_variables(environment: Path) -> dict[str, str]:
         "PATH": f"{environment.resolve() / 'bin'}:{PLAIN_ENVIRONMENT['PATH']}",
         "LANG": PLAIN_ENVIRONMENT["LANG"],
         "LD_LIBRARY_PATH": ":".join(libraries),
+        "ORT_DISABLE_TELEMETRY": "1",  # see worker/__init__.py; the models run onnxruntime in here
     }
 
 
