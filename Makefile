@@ -7,7 +7,7 @@ DEV := .venv-dev
 PIP_FLAGS := --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint bench bench-language lock reference clean
+.PHONY: help demo test test-fast lint bench bench-language picture lock reference clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -34,6 +34,9 @@ bench-language: $(DEV)/.installed ## the language identifiers beside each other
 
 reference: $(DEV)/.installed ## write schemas/ and docs/settings.md from the code
 	$(DEV)/bin/python -m worker.reference
+
+picture: $(DEV)/.installed ## run the demo and draw its summary into docs/demo.svg
+	$(DEV)/bin/python docs/demo_picture.py
 
 lock: $(DEV)/.installed ## pin every dependency in requirements/
 	$(DEV)/bin/python requirements/lock.py

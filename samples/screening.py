@@ -3,9 +3,8 @@
 import re
 
 MENTION = re.compile(r"(?<![\w.])@\s?(?!user\b)[\w.\u0e00-\u0e7f]*\w[\u0e00-\u0e7f]*")
-BARE_HANDLE = re.compile(
-    r"(?<!#)\b(?:[A-Z]?[a-z]+[A-Z]\w*[a-z]\w*|\w*[a-z]_\w*|\d+[a-z]{4,})\b"
-)  # where the data lost its @
+# Handles whose @ was lost with the tokens.
+BARE_HANDLE = re.compile(r"(?<!#)\b(?:[A-Z]?[a-z]+[A-Z]\w*[a-z]\w*|\w*[a-z]_\w*|\d+[a-z]{4,})\b")
 LINK = re.compile(r"(?:https?://|www\.|pic\.twitter\.com/|t\.co/)[^\s…]+|https?:?/?/?…|(?<=\s)https?\S*$")
 PERSONAL = re.compile(r"[\w.+-]+@[\w-]+\.\w+|(?:\d[ .()-]?){8,}|\bDM\b|whats?app|telegram|line ?id", re.IGNORECASE)
 MARKUP = re.compile(r"[<>{}|\\]|^[\w-]+$|^\W|\w: \"|\*\*|\]\(|\[[A-Z]+\]|&\w+;|\"$")
@@ -22,7 +21,7 @@ UNWANTED = re.compile(
     # Arabic tweets of 2013-2016: no parties to the wars and revolts of the time.
     r"داعش|[اإ]خوان|ثور|انقلاب|حرب|قتل|[اإ]رهاب|شهيد|شهداء|إيران|ايران|حوثي|سيسي|مرسي|مبارك|"
     r"مجاهد|انتخاب|روافض|شيع|يهود|سوريا|حلب|سنة |"
-    # Sermons of some accounts, and talk about whom people love.
+    # The sermons of some accounts, and remarks on sexuality.
     r"#\w*(?:Word|Repent|Gospel|Wonder|Resurrection)|YAHWEH|MESSIAS|EVANGELHO|pecad|\bgays?\b|lesb|homosse|homose|гей\b|"
     r"anjing|bangsat|kontol|memek|goblok|tolol|bunuh|"
     r"強姦|强奸|自杀|自殺|婊子|レイプ|死ね|チンコ|बलात्कार|आत्महत्या|चूत|"

@@ -219,7 +219,7 @@ def report() -> Report:
         by_language={"pt-BR": Measures(1, 0, 1)},
         by_topic={"sport": Measures(2, 0, 0)},
         top_entities=[(f"Benfica{ESCAPE}", Measures(2, 0, 0))],
-        totals=Totals(too_late={"minute": 4}),
+        totals=Totals(too_late={"minute": 4, "day": 3}),
     )
 
 
@@ -239,4 +239,5 @@ def test_the_summary_for_people_names_everything() -> None:
     shown = stream.getvalue()
     for part in ("pt-BR", "sport", "Benfica", "not_json", "published_at_clamped", "tombstone", "p99", "analyzer:1+0"):
         assert part in shown
+    assert "3 posts are older" in shown
     assert "\x1b" not in shown

@@ -26,16 +26,18 @@ def show(report: Report, console: Console) -> None:
     console.print(_opinions(report.by_language, LANGUAGES_SHOWN))
     console.print(_heading("sentiment by topic", _legend()))
     console.print(_opinions(report.by_topic, TOPICS_SHOWN))
-    console.print(_heading("top entities", Text("mentions, net sentiment of their posts' sentences", "bright_black")))
+    console.print(
+        _heading("top entities", Text("mentions, and the net sentiment of the posts they stand in", "bright_black"))
+    )
     console.print(_entities(report.top_entities))
     console.print(_heading("dead letters and flags", Text("")))
     console.print(_counts(report))
     console.print(_heading("speed", Text(report.model, "bright_black")))
     console.print(_speed(report))
     console.print()
-    late = sum(report.totals.too_late.values())
+    late = report.totals.too_late.get("day", 0)
     if late:
-        console.print(f"{late} additions came after their retention and are in no table above", style="yellow")
+        console.print(f"{late} posts are older than the retention of days and in no table above", style="yellow")
 
 
 def _heading(title: str, remark: Text) -> Text:
