@@ -52,7 +52,7 @@ class Settings(BaseSettings):
 
     input_topics: Annotated[dict[str, str], NoDecode] = Field(
         default={"posts.social": "social", "posts.financial": "financial"},
-        description="topic=source class, comma-separated; append new topics at the end",
+        description="topic=source class, comma-separated",
     )
     enriched_topic: str = Field("enriched", description="where analysed posts go")
     dead_letters_topic: str = Field("dead-letters", description="where records go that cannot be analysed")

@@ -224,12 +224,14 @@ def _train_errors() -> Iterator[None]:
 
     Raises:
         ConfigInvalid: torch or another package of the extra is not installed.
-        PolyvoxError: the model's own error.
+        PolyvoxError: the model's own error, or a file or hub that cannot be reached.
     """
     try:
         yield
     except ModuleNotFoundError as error:
         raise ConfigInvalid(f"{error.name} is not installed: pip install 'polyvox[train]'") from None
+    except OSError as error:
+        raise PolyvoxError(str(error).partition("\n")[0]) from error
     except ValueError as error:
         if not type(error).__module__.startswith("worker.model"):
             raise

@@ -42,13 +42,13 @@ class DemoOptions:
         outstanding: records sent and without an outcome, at most: what is measured is the pipeline's latency, not that
             of a backlog.
         stall_s: no outcome for so long ends the demo with an error.
-        stack: ports and directories.
+        stack: ports, directories, and the one model that a worker calls.
     """
 
     samples: Path = REPOSITORY / "samples"
     outstanding: int = 512
     stall_s: float = 60.0
-    stack: StackOptions = field(default_factory=StackOptions)
+    stack: StackOptions = field(default_factory=lambda: StackOptions(model_names=("analyzer",)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ class Routes:
     """Where the outcomes of each source partition go.
 
     Output partition = source partition x number of input topics + index of the input topic: one to one, and stable
-    when partitions are added or a topic is appended to a deployment with free partitions at the end.
+    when partitions are added. Another number of topics moves it; the guard counts by source position and does not mind.
     """
 
     input_topics: Mapping[str, str]

@@ -36,10 +36,12 @@ _LANGUAGES_OF = {
 _NOT_LATIN = frozenset().union(*_LANGUAGES_OF.values(), _ONE_LANGUAGE.values()) - {"sr", "ku", "uz"}
 # Labels of the two libraries that are not the BCP 47 tag we report; zxx is "not a language".
 _TAG_OF_LABEL = {
-    "no": "nb", "sh": "hr", "wuu": "zh", "yue": "zh", "arz": "ar", "ary": "ar", "hbo": "he", "bh": "bho",
-    "als": "gsw", "tl": "fil", "sdh": "ku", "uzs": "uz", "zxx": UNDETERMINED,
+    "no": "nb", "sh": "hr", "cmn": "zh", "wuu": "zh", "yue": "zh", "arb": "ar", "arz": "ar", "ary": "ar", "hbo": "he",
+    "bh": "bho", "als": "gsw", "tl": "fil", "sdh": "ku", "uzs": "uz", "zxx": UNDETERMINED,
 }  # fmt: skip
 _NO_LANGUAGE = words("None und zxx mul mis art")
+# Among these the text seldom decides: Croatian and Serbian in Latin letters share nearly every word.
+_RELATIVES = (words("hr sr bs"), words("nb nn da sv"), words("cs sk"), words("id ms"))
 # The fast library confuses these with a neighbour also when it is sure.
 _CLOSE = words("nb nn da sv hr sr bs sl cs sk ro id ms gl ca eu eo la ia mk bg")
 
@@ -55,7 +57,7 @@ _SURE_CLOSE = 0.95
 _FAST_POWER, _CAREFUL_POWER = 0.5, 2.0
 _FLOOR = 1e-3  # of a share, so that one library alone cannot rule a language out
 _UNSERVED_PRIOR = 0.2
-_HINT_PRIOR = 10.0
+_HINT_PRIOR, _HINT_PRIOR_AMONG_RELATIVES = 10.0, 100.0
 _HINT_ALONE = 0.5
 _MIN_CONFIDENCE = 0.5
 _HINDI_WORDS_SHARE = 0.2
@@ -123,16 +125,19 @@ class Identifier:
         """Return the weight of every language that the libraries and the hint hold possible."""
         labels, shares = self._fast.predict(letters, k=6, threshold=0.003)
         fast = _by_tag(zip((label[9:] for label in labels), shares, strict=True), script)  # "__label__en"
-        odds = {tag: share * _prior(tag, wanted) for tag, share in fast.items()}
+        likely = max(fast, key=fast.__getitem__, default=UNDETERMINED)
+        related = any(likely in group and wanted in group for group in _RELATIVES)
+        trust = _HINT_PRIOR_AMONG_RELATIVES if related else _HINT_PRIOR
+        odds = {tag: share * _prior(tag, wanted, trust) for tag, share in fast.items()}
         top = max(odds, key=odds.__getitem__, default=UNDETERMINED)
         sure = (_SURE_CLOSE if top in _CLOSE else _SURE) * sum(odds.values())
-        if odds and odds[top] >= sure and fast[top] == max(fast.values()):
+        if odds and odds[top] >= sure and (top == likely or related):
             return odds
         careful = _by_tag(self._careful.rank(letters[:_CAREFUL_CHARS])[:12], script)
         return {
             tag: (fast.get(tag, 0.0) + _FLOOR) ** _FAST_POWER
             * (careful.get(tag, 0.0) + _FLOOR) ** _CAREFUL_POWER
-            * _prior(tag, wanted)
+            * _prior(tag, wanted, trust)
             for tag in fast.keys() | careful.keys()
         }  # fmt: skip
 
@@ -175,9 +180,9 @@ def _by_tag(shares: Iterable[tuple[str, float]], script: str) -> dict[str, float
     return tags
 
 
-def _prior(tag: str, wanted: str | None) -> float:
+def _prior(tag: str, wanted: str | None, trust: float) -> float:
     prior = 1.0 if tag in SERVED else _UNSERVED_PRIOR
-    return prior * _HINT_PRIOR if wanted and _base(wanted) == tag else prior
+    return prior * trust if wanted and _base(wanted) == tag else prior
 
 
 def _base(tag: str) -> str:
