@@ -35,14 +35,20 @@ def moment_s(progress: Progress, posts: float) -> float:
     return time_s if done == before else before_s + (time_s - before_s) * (posts - before) / (done - before)
 
 
-def middle_rate(progress: Progress, total: int) -> float:
+def middle_rate(progress: Progress, total: int, began: Progress | None = None) -> float:
     """Posts per second between the moments when a tenth and when nine tenths of `total` were done.
+
+    Args:
+        progress: what is measured.
+        total: all posts of the run.
+        began: an earlier step of the same run, whose first tenth starts the clock: so the rate of a last step says how
+            fast posts go through all of them.
 
     Raises:
         ValueError: `total` is not reached.
         ConfigInvalid: it took no time at all.
     """
-    begin_s, end_s = moment_s(progress, EDGE * total), moment_s(progress, (1 - EDGE) * total)
+    begin_s, end_s = moment_s(began or progress, EDGE * total), moment_s(progress, (1 - EDGE) * total)
     if end_s <= begin_s:
         raise ConfigInvalid(f"{total} posts took no measurable time: give more --posts")
     return (1 - 2 * EDGE) * total / (end_s - begin_s)

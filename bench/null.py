@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench.measure import Progress, middle_rate
+from bench.measure import middle_rate
 from bench.polyvox import Run, run_polyvox
 from bench.servers import Say, Scene, scene
 from bench.stacks import Profile, profile_worker
@@ -37,16 +37,25 @@ class NullFigures:
     rates: dict[str, list[float]]
 
 
-CONTENDERS: dict[str, Callable[[Scene], dict[str, Progress]]] = {
-    "aiokafka": lambda servers: {"aiokafka": servers.pump("bench.bare_aiokafka")},
-    "faust": lambda servers: {"faust": servers.pump("bench.bare_faust")},
-    "enrich": lambda servers: {"enrich": run_polyvox(servers, "enrich", FAST_MODEL).published},
-    "path": lambda servers: _of_path(run_polyvox(servers, "all", FAST_MODEL)),
+CONTENDERS: dict[str, Callable[[Scene], dict[str, float]]] = {
+    "aiokafka": lambda servers: _of_loop("aiokafka", servers),
+    "faust": lambda servers: _of_loop("faust", servers),
+    "enrich": lambda servers: {"enrich": _published(run_polyvox(servers, "enrich", FAST_MODEL), servers.count)},
+    "path": lambda servers: _of_path(run_polyvox(servers, "all", FAST_MODEL), servers.count),
 }
 
 
-def _of_path(run: Run) -> dict[str, Progress]:
-    return {"path_published": run.published, "path_applied": run.applied}
+def _of_loop(name: str, servers: Scene) -> dict[str, float]:
+    return {name: middle_rate(servers.pump(f"bench.bare_{name}"), servers.count)}
+
+
+def _published(run: Run, posts: int) -> float:
+    return middle_rate(run.published, posts)
+
+
+def _of_path(run: Run, posts: int) -> dict[str, float]:
+    applied = middle_rate(run.applied, posts, run.published)
+    return {"path_published": _published(run, posts), "path_applied": applied}
 
 
 def measure_null(models: Path, samples: Path, posts: int, repeats: int, say: Say) -> NullFigures:
@@ -55,9 +64,9 @@ def measure_null(models: Path, samples: Path, posts: int, repeats: int, say: Say
     with null_repository(models) as repository, scene(repository, samples, posts, say) as servers:
         for repeat in range(1, repeats + 1):
             for contender in CONTENDERS.values():
-                for name, progress in contender(servers).items():
-                    figures.rates.setdefault(name, []).append(middle_rate(progress, posts))
-                    say(f"null model, {repeat}: {name} {figures.rates[name][-1]:.0f}/s")
+                for name, rate in contender(servers).items():
+                    figures.rates.setdefault(name, []).append(rate)
+                    say(f"null model, {repeat}: {name} {rate:,.0f}/s")
     return figures
 
 

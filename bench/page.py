@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
+from bench.bare_triton import Setting
 from bench.measure import EDGE, Spread, ratios
 from bench.null import FAST_MODEL, NullFigures
 from bench.real import RealFigures, label
@@ -55,7 +56,7 @@ def real_rows(figures: RealFigures) -> dict[str, Row]:
     best = max(figures.bare, key=lambda setting: median(figures.bare[setting]))
     reference = figures.bare[best]
     rows = {"bare_triton": Row(f"bare Triton, {label(best)} (the best)", Spread.of(reference), None)}
-    for setting in figures.bare.keys() - {best}:
+    for setting in [each for each in figures.bare if each != best]:
         rates = figures.bare[setting]
         name = f"bare_triton_{setting.batch}x{setting.in_flight}"
         rows[name] = Row(f"bare Triton, {label(setting)}", Spread.of(rates), ratios(rates, reference))
@@ -115,8 +116,9 @@ Every figure is posts per second in {repeats} repeats: minimum, median, maximum.
 turns on the same servers and the same posts, which wait in the input topics before a run begins. A rate counts the
 posts between the moments when {edge:.0%} and when 90% of them were done, for every contender alike, so that starting
 up and the last batches that are not full are left out. Done is: the timestamp of the record in the output topic, for
-whatever writes to Kafka; the answer at the client, for bare Triton; seen in the totals of Redis, where it says so. A
-ratio is taken within each repeat, against the row that says "reference"."""
+whatever writes to Kafka; the answer at the client, for bare Triton. "Until counted in Redis" runs from the moment when
+a tenth were in the output topic to the moment when the totals in Redis hold nine tenths. A ratio is taken within each
+repeat, against the row that says "reference"."""
 
 
 def _machine(report: Report) -> str:
@@ -126,7 +128,6 @@ def _machine(report: Report) -> str:
 
 def _real(figures: RealFigures) -> str:
     rows = real_rows(figures)
-    grid = ", ".join(f"{each.batch} x {each.in_flight}: {rate:.0f}" for each, rate in figures.grid.items())
     return f"""\
 ## The real model
 
@@ -139,7 +140,21 @@ can, which sees {Settings.model_fields["pool_posts"].default} posts ahead), and 
 
 The worker reaches {_median_ratio(rows["path_published"])} of the best bare setting up to `enriched`, and
 {_median_ratio(rows["path_applied"])} with the aggregates. A first look over the grid, one short run each, chose the
-settings above; batch x in flight: {grid}."""
+settings of bare Triton above:
+
+{_grid(figures)}"""
+
+
+def _grid(figures: RealFigures) -> str:
+    sizes = sorted({each.batch for each in figures.grid})
+    lines = [
+        "| in flight | " + " | ".join(f"batches of {size}" for size in sizes) + " |",
+        "|---|" + "---:|" * len(sizes),
+    ]
+    for in_flight in sorted({each.in_flight for each in figures.grid}):
+        rates = (figures.grid.get(Setting(size, in_flight)) for size in sizes)
+        lines.append(f"| {in_flight} | " + " | ".join(f"{rate:.0f}" if rate else "" for rate in rates) + " |")
+    return "\n".join(lines)
 
 
 def _null(figures: NullFigures) -> str:
@@ -150,8 +165,9 @@ def _null(figures: NullFigures) -> str:
 
 {figures.posts} posts. The null model answers at once, in the same Triton through the same protocol, so this is
 the cost of everything else: decoding, language identification, tokenizing, batching, the gRPC round trip with full
-logits, labels and spans, encoding, publishing, and the aggregates. The worker runs with {options}. The bare loops copy
-the bytes they read, which are a third of an enriched post.
+logits, labels and spans, encoding, publishing, and the aggregates. The bare loops copy the bytes they read, a
+third of an enriched post. The worker runs with the largest batches that the model takes, instead of the defaults for a
+slow model on a CPU: {options}.
 
 {_table(rows)}"""
 

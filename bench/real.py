@@ -40,7 +40,7 @@ def measure_real(models: Path, samples: Path, posts: int, repeats: int, say: Say
         for repeat in range(1, repeats + 1):
             run = run_polyvox(servers, "all", {})
             figures.published.append(middle_rate(run.published, posts))
-            figures.applied.append(middle_rate(run.applied, posts))
+            figures.applied.append(middle_rate(run.applied, posts, run.published))
             say(f"real model, {repeat}: polyvox {figures.published[-1]:.0f}/s, in Redis {figures.applied[-1]:.0f}/s")
             for setting in best:
                 figures.bare[setting] += flood(servers, (setting,), posts)

@@ -28,11 +28,13 @@ AREAS: tuple[tuple[str, str], ...] = (
     ("enrich stage and commit path", r"worker/stream/(enrich|commit|recovery)"),
     ("metrics and log", r"prometheus_client|worker/telemetry|structlog"),
     ("hand-over from Faust", r"worker/stream/build"),
-    ("Faust", r"faust/|mode/"),
+    ("Faust", r"faust/|mode/(?!worker|threads)"),
     ("aiokafka: fetching, group, connections", r"aiokafka/"),
-    ("asyncio, threads, hand-over between them", r"asyncio/|uvloop|concurrent/futures|threading"),
 )
-"""(area, pattern of a frame); for each frame the first that matches counts."""
+"""(area, pattern of a frame); for each frame the first that matches counts. What asyncio and the thread pools do counts
+for whoever called them."""
+
+NOBODY = "event loops and threads themselves"
 
 OURS = re.compile(r"worker/(stream|analysis|opinion|text)/(?!main)")
 FUNCTIONS = 12
@@ -96,4 +98,4 @@ def _area(frames: Sequence[str]) -> str:
         for area, pattern in AREAS:
             if re.search(pattern, frame):
                 return area
-    return "other"
+    return NOBODY

@@ -107,6 +107,16 @@ def test_no_evidence_is_und_unless_hinted(identifier: Identifier, text: str) -> 
 
 @pytest.mark.parametrize(
     ("text", "hint", "expected"),
+    [("Ich liebe dich", "fr", "de"), ("Buongiorno a tutti", "es", "it"), ("I love this song", "de", "en")],
+)
+def test_a_wrong_hint_loses_on_three_words(identifier: Identifier, text: str, hint: str, expected: str) -> None:
+    """Three plain words are evidence enough."""
+    found = identifier.identify(text, hint)
+    assert (found.tag, found.hint_conflict) == (expected, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint", "expected"),
     [
         ("東京電力", None, "zh-Hant"),
         ("東京電力", "ja", "ja"),

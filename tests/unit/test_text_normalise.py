@@ -180,14 +180,15 @@ def test_a_megabyte_of_anything_ends(unit: str) -> None:
 
 
 def joining_starters() -> Iterator[str]:
-    """Characters of combining class 0 that NFC may join to the one before."""
-    parts = [unicodedata.decomposition(chr(code)).split() for code in range(sys.maxunicode + 1)]
-    seconds = {chr(int(part[1], 16)) for part in parts if len(part) == 2 and not part[0].startswith("<")}
+    """Characters of combining class 0 that NFC may join to the one before, from the running Unicode tables."""
+    parts = {chr(code): unicodedata.decomposition(chr(code)).split() for code in range(sys.maxunicode + 1)}
+    canonical = {char: part for char, part in parts.items() if part and not part[0].startswith("<")}
+    seconds = {chr(int(part[1], 16)) for part in canonical.values() if len(part) == 2}
     seconds |= {chr(code) for code in (*range(0x1161, 0x1176), *range(0x11A8, 0x11C3))}
-    for code in range(sys.maxunicode + 1):
-        first = unicodedata.normalize("NFD", chr(code))[0]
-        if unicodedata.combining(chr(code)) == 0 and (unicodedata.combining(first) or first in seconds):
-            yield chr(code)
+    for char in canonical.keys() | seconds:
+        first = unicodedata.normalize("NFD", char)[0]
+        if unicodedata.combining(char) == 0 and (unicodedata.combining(first) or first in seconds):
+            yield char
 
 
 def test_the_table_of_joining_characters_is_complete() -> None:

@@ -1,6 +1,7 @@
 """Which script a text is in, and the languages that the script or a few words alone give away."""
 
 import re
+from collections import Counter
 from typing import NamedTuple
 
 
@@ -63,10 +64,10 @@ def script_of(text: str) -> Script:
         letters = sum(map(str.isalpha, text))
         return Script("Latn", 1.0, letters) if letters else Script(OTHER, 0.0, 0)
     counts: dict[str, int] = {}
-    for char in text:
+    for char, count in Counter(text).items():
         if char.isalpha():
             code = _SCRIPT_OF_BLOCK.get(ord(char) >> 7, OTHER)
-            counts[code] = counts.get(code, 0) + 1
+            counts[code] = counts.get(code, 0) + count
     if not counts:
         return Script(OTHER, 0.0, 0)
     if "Hani" in counts:

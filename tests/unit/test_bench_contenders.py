@@ -1,0 +1,119 @@
+"""What the contenders of the bench are given: the posts, the batches of bare Triton, the null model's repository."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from bench.__main__ import PARTS, arguments
+from bench.bare_triton import Flood, Setting, batches
+from bench.kafka import Pump
+from bench.null import null_repository, with_topics
+from bench.texts import SPAN, inputs, record
+from tests.little_triton import TINY
+from worker.analysis.bundle import Bundle
+from worker.analysis.prepare import Prepared, Preparer
+from worker.errors import ConfigInvalid
+from worker.events import decode_post
+from worker.stream.records import Routes, TopicPartition
+from worker.text.language import Identifier
+
+NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+LINE = '{"id": "%s", "source": "s", "published_at": "2020-01-01T00:00:00Z", "text": "%s"}\n'
+
+
+@pytest.fixture
+def samples(tmp_path: Path) -> Path:
+    (tmp_path / "social.jsonl").write_text("".join(LINE % (f"s{n}", "word " * n) for n in range(20)))
+    (tmp_path / "financial.jsonl").write_text("".join(LINE % (f"f{n}", "share " * n) for n in range(5)))
+    (tmp_path / "poison.jsonl").write_text("not a post\n")
+    return tmp_path
+
+
+def test_posts_are_the_same_ones_every_time_and_no_copies(samples: Path) -> None:
+    """Two calls give the same posts; a second round through the samples has ids of its own."""
+    first, second = inputs(samples, 60, NOW), inputs(samples, 60, NOW)
+    assert first == second
+    assert len({one.post.id for one in first}) == 60
+    assert sum(one.topic == "bench.financial" for one in first[:25]) == 5
+
+
+def test_posts_are_recent(samples: Path) -> None:
+    """Dates lie in the last hour, in order: older ones would miss the minute cells and make less work."""
+    dates = [one.post.published_at for one in inputs(samples, 60, NOW)]
+    assert dates == sorted(dates)
+    assert NOW - SPAN <= dates[0] < dates[-1] <= NOW
+
+
+def test_records_carry_the_posts(samples: Path) -> None:
+    """Key and value are what a publisher would send."""
+    one = inputs(samples, 1, NOW)[0]
+    topic, key, value = record(one)
+    assert (topic, key) == (one.topic, one.post.id.encode())
+    assert decode_post(value) == one.post
+
+
+def test_no_samples_is_an_error_for_people(tmp_path: Path) -> None:
+    """An empty directory is named."""
+    with pytest.raises(ConfigInvalid, match=tmp_path.name):
+        inputs(tmp_path, 1)
+
+
+@pytest.mark.parametrize("size", [1, 4, 16])
+def test_bare_triton_gets_every_window_once_with_little_padding(samples: Path, size: int) -> None:
+    """All rows of all posts are in the batches, and a batch holds neighbours in length."""
+    texts = [(one.post.text, None) for one in inputs(samples, 25, NOW)]
+    posts = [post for post in Preparer(TINY, Identifier(), 32).prepare_many(texts) if isinstance(post, Prepared)]
+    assert len(posts) == len(texts)
+    made = batches(posts, size, TINY.pad_id)
+    rows = sorted(number for numbers, _ in made for number in numbers)
+    assert rows == sorted(number for number, post in enumerate(posts) for _ in post.windows)
+    lengths = sorted(sorted(len(posts[number].windows[0].ids) for number in numbers) for numbers, _ in made)
+    assert all(one[-1] <= other[0] for one, other in pairwise(lengths))
+    shapes = [tensors[0].shape() for _, tensors in made]
+    assert [shape[0] for shape in shapes] == [len(numbers) for numbers, _ in made]
+    assert np.prod(shapes, axis=1).sum() >= sum(window.length for post in posts for window in post.windows)
+
+
+def test_the_null_repository_is_a_bundle_that_the_worker_accepts() -> None:
+    """Real tokenizer, labels and hashes; the code is the null model's, with as many topics as the bundle has."""
+    with null_repository(TINY.directory.parents[1]) as repository:
+        bundle = Bundle.load(repository / "analyzer" / "1")
+        assert bundle.model == TINY.model
+        config = (repository / "analyzer" / "config.pbtxt").read_text()
+        assert f'"topic_logits", data_type: TYPE_FP32, dims: [ {len(TINY.topics)} ]' in config
+        assert "onnxruntime" not in (repository / "analyzer" / "1" / "model.py").read_text()
+    assert not repository.exists()
+
+
+def test_a_configuration_without_topics_is_refused() -> None:
+    """The null model cannot silently keep another number of topics."""
+    with pytest.raises(ValueError, match="topic_logits"):
+        with_topics('name: "analyzer"', 14)
+
+
+def test_bare_loops_write_where_polyvox_would() -> None:
+    """Every contender spreads its output over the same partitions."""
+    pump = Pump("", ["a", "b"], "out", 1, "group")
+    routes = Routes({"a": "x", "b": "y"}, {}, "out", "dead", 1)
+    for topic, partition in (("a", 0), ("b", 0), ("a", 3), ("b", 3)):
+        assert pump.output_partition(topic, partition) == routes.output_partition(TopicPartition(topic, partition))
+
+
+def test_jobs_reach_their_programs_unchanged() -> None:
+    """A contender reads from its command line what the bench wrote there."""
+    job = Flood("127.0.0.1:1", "b", "s", 3, [Setting(8, 2)], "r")
+    assert msgspec.json.decode(msgspec.json.encode(job), type=Flood) == job
+
+
+def test_the_command_line_runs_everything_by_default() -> None:
+    """Options name what is left out, and nonsense is refused."""
+    assert tuple(arguments([]).only) == PARTS
+    assert arguments(["--only", "real", "null"]).only == ["real", "null"]
+    with pytest.raises(SystemExit):
+        arguments(["--posts", "3"])
