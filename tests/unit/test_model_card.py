@@ -30,7 +30,7 @@ def test_the_card_says_what_a_user_must_know():
     assert "| de | 60.0 | 70.0 |" in text
     assert "Mean macro_f1 over languages 70.0, worst 60.0 (de); 10 rows." in text
     assert "polyvox model evaluate" in text
-    assert "the first 300 usable rows" in text
+    assert "at most 300 rows" in text
     assert "not Google's" in text
     assert all(source.name in text for task in RECIPE.tasks().values() for source in task.sources)
     assert "$" not in text

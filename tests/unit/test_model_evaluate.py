@@ -135,6 +135,24 @@ def test_only_held_out_rows_of_trained_dev_files_are_scored(tmp_path):
     assert report.rows == sum(held_out(row["text"]) for row in rows) < 100
 
 
+def test_a_capped_file_is_sampled_not_cut(tmp_path):
+    """A file sorted by label keeps all its labels under a cap, and the same rows in every run."""
+    rows = [
+        {"text": f"{label} {i}", "label": label} for label in ("negative", "neutral", "positive") for i in range(50)
+    ]
+    path = write(tmp_path / "sentiment/s/en.dev.jsonl", *rows)
+    asked = []
+
+    def predict(texts):
+        asked.append(texts)
+        return [answer() for _ in texts]
+
+    for _ in range(2):
+        assert evaluate_files([path], predict, max_rows=30).rows == 30
+    assert asked[0] == asked[1]
+    assert {text.split()[0] for text in asked[0]} == {"negative", "neutral", "positive"}
+
+
 def test_files_of_another_task_are_refused(tmp_path):
     """Mixing tasks, or naming the wrong one, is an error that says what was found."""
     path = write(tmp_path / "ner/n/en.dev.jsonl", {"tokens": ["a"], "tags": ["O"]})

@@ -181,8 +181,8 @@ def test_a_megabyte_of_anything_ends(unit: str) -> None:
 
 def joining_starters() -> Iterator[str]:
     """Characters of combining class 0 that NFC may join to the one before, from the running Unicode tables."""
-    parts = {chr(code): unicodedata.decomposition(chr(code)).split() for code in range(sys.maxunicode + 1)}
-    canonical = {char: part for char, part in parts.items() if part and not part[0].startswith("<")}
+    found = ((chr(code), unicodedata.decomposition(chr(code))) for code in range(sys.maxunicode + 1))
+    canonical = {char: parts.split() for char, parts in found if parts and parts[0] != "<"}
     seconds = {chr(int(part[1], 16)) for part in canonical.values() if len(part) == 2}
     seconds |= {chr(code) for code in (*range(0x1161, 0x1176), *range(0x11A8, 0x11C3))}
     for char in canonical.keys() | seconds:

@@ -53,7 +53,7 @@ def model_card(reports: Sequence[Report], recipe: Recipe, facts: Facts) -> str:
         languages=" ".join(SERVED),
         training=facts.training,
         command=facts.command,
-        rows=f"the first {facts.max_rows} usable rows of each dev file" if facts.max_rows else "whole dev files",
+        rows=_rows(facts.max_rows),
         figures="\n\n".join(f"### {report.task}\n\n{report.to_markdown()}" for report in reports),
         topics="; ".join(f"`{topic.id}` {topic.name}" for topic in topics) + ".",
         sources=_source_table(licences),
@@ -71,6 +71,10 @@ def source_licences(recipe: Recipe, table: Path = RECIPES / "sources.toml") -> L
                 raise SourceTableError(f"{table} lacks [{task}.{source.name}]; read the source's licence and add it")
             found[task, source.name] = (entry["repository"], entry["licence"], entry["use"])
     return found
+
+
+def _rows(max_rows: int | None) -> str:
+    return f"a fixed sample of at most {max_rows} rows of each dev file" if max_rows else "whole dev files"
 
 
 def _source_table(licences: Licences) -> str:

@@ -76,10 +76,14 @@ class DataFile:
         return ALIASES.get(tag, tag)
 
 
+def stable_hash(text: str) -> int:
+    """32 bits that depend on the text alone, on every machine."""
+    return int(hashlib.md5(text.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()[:8], 16)
+
+
 def held_out(text: str) -> bool:
     """True for the fixed 15 % of rows that stay out of training where a source's dev split is trained on."""
-    digest = hashlib.md5(text.encode("utf-8", "surrogatepass"), usedforsecurity=False)
-    return int(digest.hexdigest()[:8], 16) % 100 < HELD_OUT_PERCENT
+    return stable_hash(text) % 100 < HELD_OUT_PERCENT
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
