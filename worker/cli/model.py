@@ -22,7 +22,7 @@ RECIPES = REPOSITORY / "worker" / "model" / "recipes"
 
 RecipeFile = Annotated[Path, typer.Option("--recipe", help="which sources, how much of each, and how to train")]
 Data = Annotated[Path, typer.Option("--data", help="the data directory; its README describes it")]
-MaxRows = Annotated[int | None, typer.Option(min=1, help="only the first so many usable rows of each file")]
+MaxRows = Annotated[int | None, typer.Option(min=1, help="at most so many rows of each file, a fixed sample")]
 Checkpoint = Annotated[
     Path | None, typer.Option(help="a fine-tuned folder; by default the bundle of the settings, in this process")
 ]

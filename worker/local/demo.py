@@ -46,7 +46,7 @@ class DemoOptions:
     """
 
     samples: Path = REPOSITORY / "samples"
-    outstanding: int = 512
+    outstanding: int = 256
     stall_s: float = 60.0
     stack: StackOptions = field(default_factory=lambda: StackOptions(model_names=("analyzer",)))
 
