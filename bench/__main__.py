@@ -24,14 +24,14 @@ from worker.errors import PolyvoxError
 from worker.local.environment import REPOSITORY
 
 PARTS = ("real", "null", "profile")
-NULL_FACTOR = 10
+NULL_FACTOR = 4
 """The null model gets so many times the posts of the real one: it is that much faster."""
 
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser("bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--posts", type=int, default=2400, help="posts of a run with the real model (default 2400)")
+    parser.add_argument("--posts", type=int, default=3600, help="posts of a run with the real model (default 3600)")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each contender (default 3)")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts to run")
     parser.add_argument("--json", action="store_true", help="nothing but the JSON object on standard output")
@@ -64,7 +64,7 @@ def main(options: argparse.Namespace) -> int:
         real = measure_real(models, samples, posts, options.repeats, say) if "real" in options.only else None
         many = posts * NULL_FACTOR
         null = measure_null(models, samples, many, options.repeats, say) if "null" in options.only else None
-        profile = measure_profile(models, samples, 2 * many, say) if "profile" in options.only else None
+        profile = measure_profile(models, samples, many, say) if "profile" in options.only else None
     except PolyvoxError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

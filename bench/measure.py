@@ -9,8 +9,13 @@ from statistics import median
 
 from worker.errors import ConfigInvalid
 
-EDGE = 0.1
-"""The first and the last tenth of the posts are left out of every rate: caches fill, the last batches are not full."""
+EDGE = 0.2
+"""The first and the last fifth of the posts are left out of every rate.
+
+Caches fill, and the last batches are not full. And polyvox publishes in source order what it infers by length: some
+hundred posts are done and wait for an older one. As many do at both ends of what is measured, if a fifth of the posts
+is more than the pool holds; otherwise the work done before the start would count.
+"""
 
 Progress = Sequence[tuple[float, int]]
 """(Unix seconds, posts done by then) in order of time."""
@@ -36,12 +41,12 @@ def moment_s(progress: Progress, posts: float) -> float:
 
 
 def middle_rate(progress: Progress, total: int, began: Progress | None = None) -> float:
-    """Posts per second between the moments when a tenth and when nine tenths of `total` were done.
+    """Posts per second between the moments when a fifth and when four fifths of `total` were done.
 
     Args:
         progress: what is measured.
         total: all posts of the run.
-        began: an earlier step of the same run, whose first tenth starts the clock: so the rate of a last step says how
+        began: an earlier step of the same run, whose first fifth starts the clock: so the rate of a last step says how
             fast posts go through all of them.
 
     Raises:

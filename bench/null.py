@@ -29,6 +29,10 @@ FAST_MODEL = {
 accelerator."""
 
 
+COPIED_FACTOR = 5
+"""Bare loops get so many times the posts, so that they run for some seconds."""
+
+
 @dataclass(frozen=True)
 class NullFigures:
     """Posts per second of each repeat, by contender."""
@@ -46,7 +50,7 @@ CONTENDERS: dict[str, Callable[[Scene], dict[str, float]]] = {
 
 
 def _of_loop(name: str, servers: Scene) -> dict[str, float]:
-    return {name: middle_rate(servers.pump(f"bench.bare_{name}"), servers.count)}
+    return {name: middle_rate(servers.pump(f"bench.bare_{name}"), servers.copied)}
 
 
 def _published(run: Run, posts: int) -> float:
@@ -61,7 +65,10 @@ def _of_path(run: Run, posts: int) -> dict[str, float]:
 def measure_null(models: Path, samples: Path, posts: int, repeats: int, say: Say) -> NullFigures:
     """Let the contenders take turns."""
     figures = NullFigures(posts, {})
-    with null_repository(models) as repository, scene(repository, samples, posts, say) as servers:
+    with (
+        null_repository(models) as repository,
+        scene(repository, samples, posts, say, posts * COPIED_FACTOR) as servers,
+    ):
         for repeat in range(1, repeats + 1):
             for contender in CONTENDERS.values():
                 for name, rate in contender(servers).items():

@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.bare_triton import Setting
 from bench.measure import EDGE, Spread, ratios
-from bench.null import FAST_MODEL, NullFigures
+from bench.null import COPIED_FACTOR, FAST_MODEL, NullFigures
 from bench.real import RealFigures, label
 from bench.stacks import SECONDS, Profile
 from worker.settings import Settings
@@ -96,7 +96,7 @@ def summary(report: Report) -> dict[str, Any]:
 
 def render(report: Report) -> str:
     """The page."""
-    parts = [HEAD.format(edge=EDGE, repeats=report.repeats, seconds=report.seconds)]
+    parts = [HEAD.format(begin=EDGE, end=1 - EDGE, repeats=report.repeats, seconds=report.seconds)]
     parts.append(_machine(report))
     if report.real is not None:
         parts.append(_real(report.real))
@@ -112,13 +112,15 @@ HEAD = """\
 
 Written by `make bench` (`python -m bench`); do not edit. This run took {seconds:.0f} s.
 
-Every figure is posts per second in {repeats} repeats: minimum, median, maximum. In each repeat the contenders take
+Every figure is posts per second: minimum, median and maximum of {repeats} repeats. In each repeat the contenders take
 turns on the same servers and the same posts, which wait in the input topics before a run begins. A rate counts the
-posts between the moments when {edge:.0%} and when 90% of them were done, for every contender alike, so that starting
-up and the last batches that are not full are left out. Done is: the timestamp of the record in the output topic, for
-whatever writes to Kafka; the answer at the client, for bare Triton. "Until counted in Redis" runs from the moment when
-a tenth were in the output topic to the moment when the totals in Redis hold nine tenths. A ratio is taken within each
-repeat, against the row that says "reference"."""
+posts between the moments when {begin:.0%} and when {end:.0%} of them were done, for every contender alike: starting up
+and the last batches, which are not full, are left out, and so is what is done and waits for an older post.
+
+- Done is, for whatever writes to Kafka, the timestamp of the record in the output topic; for bare Triton, the answer at
+  the client.
+- "Until counted in Redis" runs from the first of these moments in the output topic to the second in Redis's totals.
+- A ratio is taken within each repeat, against the row that says "reference"."""
 
 
 def _machine(report: Report) -> str:
@@ -163,7 +165,7 @@ def _null(figures: NullFigures) -> str:
     return f"""\
 ## A model that costs nothing
 
-{figures.posts} posts. The null model answers at once, in the same Triton through the same protocol, so this is
+{figures.posts} posts, {COPIED_FACTOR} times as many for the bare loops. The null model answers at once, in the same Triton through the same protocol, so this is
 the cost of everything else: decoding, language identification, tokenizing, batching, the gRPC round trip with full
 logits, labels and spans, encoding, publishing, and the aggregates. The bare loops copy the bytes they read, a
 third of an enriched post. The worker runs with the largest batches that the model takes, instead of the defaults for a

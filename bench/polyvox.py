@@ -55,7 +55,7 @@ def run_polyvox(scene: Scene, role: str, options: Mapping[str, str], during: Dur
     asyncio.run(_empty_redis(settings))
     with running_worker(environment, log, lambda _: None) as worker:
         watched = asyncio.run(_watch(scene, settings, worker, during))
-    return Run(scene.published(settings), watched if role == "all" else ())
+    return Run(scene.published(settings, scene.count), watched if role == "all" else ())
 
 
 async def _watch(scene: Scene, settings: Settings, worker: WorkerProcess, during: During | None) -> Progress:

@@ -26,14 +26,19 @@ from worker.settings import Settings, load_settings
 
 Say = Callable[[str], None]
 
+POSTS, COPIED = "bench.posts", "bench.copied"
+"""What the names of the input topics begin with."""
+
 
 @dataclass(frozen=True)
 class Scene:
-    """Running servers, with `count` posts waiting in the input topics.
+    """Running servers, with posts waiting in the input topics.
 
     Attributes:
         models: the repository that Triton runs `analyzer` of.
         directory: for logs and results; gone at the end.
+        count: the posts in the topics that a worker reads.
+        copied: the posts in the topics that bare loops read, which are through in no time.
     """
 
     addresses: Addresses
@@ -41,14 +46,15 @@ class Scene:
     samples: Path
     directory: Path
     count: int
+    copied: int
     say: Say
 
-    def variables(self) -> dict[str, str]:
+    def variables(self, inputs: str = POSTS) -> dict[str, str]:
         """A worker's environment: a group and output topics of its own, so that each run reads everything anew."""
         run = f"bench-{uuid4().hex[:8]}"
         return variables(self.addresses) | {
             "POLYVOX_APP_ID": run,
-            "POLYVOX_INPUT_TOPICS": f"{SOCIAL}=social,{FINANCIAL}=financial",
+            "POLYVOX_INPUT_TOPICS": ",".join(f"{inputs}.{each}={each}" for each in (SOCIAL, FINANCIAL)),
             "POLYVOX_ENRICHED_TOPIC": f"{run}.enriched",
             "POLYVOX_DEAD_LETTERS_TOPIC": f"{run}.dead",
             "POLYVOX_START_AT": "earliest",
@@ -58,11 +64,11 @@ class Scene:
             "POLYVOX_HEALTH_PORT": "0",
         }
 
-    def published(self, settings: Settings) -> Progress:
-        """The progress of a run that is over, from the timestamps in its output topic."""
+    def published(self, settings: Settings, count: int) -> Progress:
+        """The progress of a run of `count` posts that is over, from the timestamps in its output topic."""
         partitions = settings.partitions * len(settings.input_topics)
         topic = settings.enriched_topic
-        return progress_of(asyncio.run(completion_times_s(settings.kafka_brokers, topic, partitions, self.count)))
+        return progress_of(asyncio.run(completion_times_s(settings.kafka_brokers, topic, partitions, count)))
 
     def run_program(self, module: str, job: msgspec.Struct) -> None:
         """Run a contender, `python -m <module> <job>`, to its end; it ends with this process at the latest.
@@ -82,12 +88,12 @@ class Scene:
 
     def pump(self, module: str) -> Progress:
         """Run a bare consume-produce loop over all records, into a topic of its own."""
-        settings = as_settings(self.variables())
+        settings = as_settings(self.variables(COPIED))
         ensure_topics(settings)
         topics = list(settings.input_topics)
-        job = Pump(settings.kafka_brokers, topics, settings.enriched_topic, self.count, settings.app_id)
+        job = Pump(settings.kafka_brokers, topics, settings.enriched_topic, self.copied, settings.app_id)
         self.run_program(module, job)
-        return self.published(settings)
+        return self.published(settings, self.copied)
 
 
 def as_settings(environment: dict[str, str]) -> Settings:
@@ -96,14 +102,16 @@ def as_settings(environment: dict[str, str]) -> Settings:
 
 
 @contextlib.contextmanager
-def scene(models: Path, samples: Path, count: int, say: Say) -> Iterator[Scene]:
+def scene(models: Path, samples: Path, count: int, say: Say, copied: int = 0) -> Iterator[Scene]:
     """Start Kafka, Redis and Triton, and load the input topics."""
     with (
         tempfile.TemporaryDirectory(prefix="polyvox-bench-", ignore_cleanup_errors=True) as directory,
         running_stack(StackOptions(models_dir=models, model_names=("analyzer",)), say) as addresses,
     ):
-        made = Scene(addresses, models, samples, Path(directory), count, say)
-        ensure_topics(as_settings(made.variables()))
-        say(f"loading {count} posts")
-        asyncio.run(load(addresses.kafka, map(record, inputs(samples, count))))
+        made = Scene(addresses, models, samples, Path(directory), count, copied, say)
+        for prefix, posts in ((POSTS, count), (COPIED, copied)):
+            if posts:
+                say(f"loading {posts} posts")
+                ensure_topics(as_settings(made.variables(prefix)))
+                asyncio.run(load(addresses.kafka, (record(prefix, one) for one in inputs(samples, posts))))
         yield made

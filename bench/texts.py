@@ -13,14 +13,14 @@ from worker.errors import BadRecord, ConfigInvalid
 from worker.events import Post, decode_post, encode
 
 SPAN = timedelta(hours=1)
-SOCIAL, FINANCIAL = "bench.social", "bench.financial"
+SOCIAL, FINANCIAL = "social", "financial"
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A post and the topic it belongs to."""
+    """A post and its source class."""
 
-    topic: str
+    source_class: str
     post: Post
 
 
@@ -43,23 +43,23 @@ def inputs(samples: Path, count: int, now: datetime | None = None) -> list[Input
         turn, place = divmod(number, len(found))
         one = found[place]
         changes = {"id": f"{one.post.id}-{turn}", "published_at": first + SPAN * number / count}
-        many.append(Input(one.topic, msgspec.structs.replace(one.post, **changes)))
+        many.append(Input(one.source_class, msgspec.structs.replace(one.post, **changes)))
     return many
 
 
-def record(one: Input) -> tuple[str, bytes, bytes]:
-    """Topic, key and value of the record that carries a post."""
-    return one.topic, one.post.id.encode(), encode(one.post)
+def record(prefix: str, one: Input) -> tuple[str, bytes, bytes]:
+    """Topic, key and value of the record that carries a post; there is a topic for each source class."""
+    return f"{prefix}.{one.source_class}", one.post.id.encode(), encode(one.post)
 
 
 def _sample_posts(samples: Path) -> list[Input]:
     """Every line of the samples that is a post; the poison among them is left out."""
     found = []
     for path in sorted(samples.glob("*.jsonl")):
-        topic = FINANCIAL if "financial" in path.name else SOCIAL
+        source_class = FINANCIAL if "financial" in path.name else SOCIAL
         for line in path.read_bytes().splitlines():
             try:
-                found.append(Input(topic, decode_post(line)))
+                found.append(Input(source_class, decode_post(line)))
             except BadRecord:
                 continue
     return found

@@ -40,7 +40,7 @@ def test_posts_are_the_same_ones_every_time_and_no_copies(samples: Path) -> None
     first, second = inputs(samples, 60, NOW), inputs(samples, 60, NOW)
     assert first == second
     assert len({one.post.id for one in first}) == 60
-    assert sum(one.topic == "bench.financial" for one in first[:25]) == 5
+    assert sum(one.source_class == "financial" for one in first[:25]) == 5
 
 
 def test_posts_are_recent(samples: Path) -> None:
@@ -53,8 +53,8 @@ def test_posts_are_recent(samples: Path) -> None:
 def test_records_carry_the_posts(samples: Path) -> None:
     """Key and value are what a publisher would send."""
     one = inputs(samples, 1, NOW)[0]
-    topic, key, value = record(one)
-    assert (topic, key) == (one.topic, one.post.id.encode())
+    topic, key, value = record("posts", one)
+    assert (topic, key) == (f"posts.{one.source_class}", one.post.id.encode())
     assert decode_post(value) == one.post
 
 

