@@ -19,7 +19,7 @@ test: $(DEV)/.installed lint ## lint, types and every test, also those that need
 	$(DEV)/bin/python -m pytest
 
 test-fast: $(DEV)/.installed ## the tests that need no server
-	$(DEV)/bin/python -m pytest -m "not integration and not slow"
+	$(DEV)/bin/python -m pytest -n 2 -m "not integration and not slow"
 
 lint: $(DEV)/.installed ## format, lint and types
 	$(DEV)/bin/ruff format --check .

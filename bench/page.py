@@ -165,11 +165,11 @@ def _null(figures: NullFigures) -> str:
     return f"""\
 ## A model that costs nothing
 
-{figures.posts} posts, {COPIED_FACTOR} times as many for the bare loops. The null model answers at once, in the same Triton through the same protocol, so this is
-the cost of everything else: decoding, language identification, tokenizing, batching, the gRPC round trip with full
-logits, labels and spans, encoding, publishing, and the aggregates. The bare loops copy the bytes they read, a
-third of an enriched post. The worker runs with the largest batches that the model takes, instead of the defaults for a
-slow model on a CPU: {options}.
+{figures.posts} posts, {COPIED_FACTOR} times as many for the bare loops. The null model answers at once, in the same
+Triton through the same protocol, so this is the cost of everything else: decoding, language identification, tokenizing,
+batching, the gRPC round trip with full logits, labels and spans, encoding, publishing, and the aggregates. The bare
+loops copy the bytes they read, a quarter of an enriched post. The worker runs with the largest batches that the model
+takes, instead of the defaults for a slow model on a CPU: {options}.
 
 {_table(rows)}"""
 

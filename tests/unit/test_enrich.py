@@ -33,6 +33,7 @@ ROUTES = Routes(
 )
 BROKER_MS = 1_790_000_000_000
 SOCIAL_1 = TopicPartition("posts.social", 1)
+IDENTIFIER = Identifier()  # reads its models once
 Result = TypeVar("Result")
 
 
@@ -65,7 +66,7 @@ class Bench:
         return self.strikes[event_id]
 
     def stage(self) -> EnrichStage:
-        preparer = Preparer(self.bundle, Identifier(), SETTINGS.max_windows)
+        preparer = Preparer(self.bundle, IDENTIFIER, SETTINGS.max_windows)
         parts = EnrichParts(ROUTES, self.bundle, preparer, self.inference, self.publisher, self.strike, SystemClock())
         return EnrichStage(parts, SETTINGS)
 
@@ -211,12 +212,12 @@ def test_each_partition_keeps_source_order(bundle: Bundle, plan: list[tuple[str,
 def test_a_poisonous_text_takes_no_other_with_it(bench: Bench) -> None:
     """A text that the model refuses ends as the only dead letter, after three strikes."""
     values = [post(text=f"wort {number}") for number in range(12)]
-    poison = Preparer(bench.bundle, Identifier(), 32).prepare("qqq").windows[0].ids
+    poison = Preparer(bench.bundle, IDENTIFIER, 32).prepare("qqq").windows[0].ids
     values[5] = post(text="qqq")
     others = {
         int(token)
         for value in values[:5]
-        for token in Preparer(bench.bundle, Identifier(), 32).prepare(json.loads(value)["text"]).windows[0].ids
+        for token in Preparer(bench.bundle, IDENTIFIER, 32).prepare(json.loads(value)["text"]).windows[0].ids
     }
     bench.inference.rejected_id = next(int(token) for token in poison if int(token) not in others)
     records = sort_by_offset(run(bench.outcomes([bench.record(*pair) for pair in enumerate(values)])))

