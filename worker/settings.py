@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     pool_posts: int = Field(512, ge=1, description="posts waiting for inference, at most")
     pool_wait_ms: int = Field(20, ge=0, description="how long a batch that is not full waits for more posts")
     batch_tokens: int = Field(640, ge=16, description="padded tokens in one batch, at most")
-    batch_posts: int = Field(16, ge=1, description="windows in one batch, at most")
+    batch_posts: int = Field(8, ge=1, description="windows in one batch, at most; CPUs like small batches")
     batches_in_flight: int = Field(3, ge=1, description="batches at Triton at once")
     max_windows: int = Field(32, ge=1, description="windows of one text, at most; longer is a dead letter")
     strikes: int = Field(3, ge=1, description="failures of one record alone before it is a dead letter")
