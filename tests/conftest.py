@@ -43,3 +43,10 @@ def redis_url(servers: Addresses) -> str:
         connection.sendall(b"FLUSHALL\r\n")
         assert connection.recv(64) == b"+OK\r\n"
     return servers.redis_url
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The model room needs torch, whose import alone takes seconds: its tests are slow ones."""
+    for item in items:
+        if item.path.name.startswith("test_model_"):
+            item.add_marker(pytest.mark.slow)
