@@ -94,6 +94,9 @@ class Settings(BaseSettings):
     )
     entity_forms_per_window: int = Field(2000, ge=1, description="surface forms counted per window and partition")
     aggregate_batch: int = Field(512, ge=1, description="outcomes applied in one Redis call, at most")
+    aggregate_wait_ms: int = Field(
+        100, ge=0, description="how long fewer outcomes than that wait for more; each call costs as much as ten of them"
+    )
 
     health_host: str = Field("127.0.0.1", description="address of /health and /metrics")
     health_port: int = Field(8088, ge=0, le=65535, description="port of /health and /metrics; 0 picks a free one")

@@ -19,7 +19,7 @@ MUTANT = "async for event in _taken(stream):"
 TAKEN = """
 
 async def _taken(stream):
-    async for events in stream.take_events(64, within=0.1):
+    async for events in stream.take_events(1, within=0.1):
         for event in events:
             yield event
 """

@@ -23,7 +23,7 @@ from worker.stream.outcomes import Outcomes
 from worker.stream.records import OutputRecord, Routes, SourceRecord, TopicPartition
 from worker.timing import SystemClock
 
-SETTINGS = load_settings(aggregate_batch=4)
+SETTINGS = load_settings(aggregate_batch=4, aggregate_wait_ms=0)
 ROUTES = Routes(SETTINGS.input_topics, {"posts.social": "tid-s", "posts.financial": "tid-f"}, "enriched", "dead", 10**6)
 OUTCOMES = Outcomes(ROUTES, ModelRef("analyzer", "analyzer:1+00000000"), 300)
 POST = b'{"id":"%d","source":"s","published_at":"2026-11-20T10:00:00Z","text":"x"}'
@@ -69,7 +69,8 @@ class Reader:
                     lambda offset=offset: self.acked.append((tp, offset)),
                 )
             )  # fmt: skip
-            await stage.room()
+            if stage.full:
+                await stage.room()
         assert await stage.drain(20)
         return stage
 

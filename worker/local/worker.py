@@ -38,7 +38,7 @@ def variables(addresses: Addresses) -> dict[str, str]:
         "POLYVOX_KAFKA_PROTOCOL": "PLAINTEXT",
         "POLYVOX_KAFKA_REBALANCE_TIMEOUT_S": "3",
         "POLYVOX_KAFKA_SESSION_TIMEOUT_S": "3",
-        "POLYVOX_KAFKA_FETCH_WAIT_MS": "20",
+        "POLYVOX_KAFKA_FETCH_WAIT_MS": "100",
         "POLYVOX_KAFKA_IDEMPOTENCE": "false",
         "POLYVOX_REDIS_URL": addresses.redis_url,
         "POLYVOX_TRITON_URL": addresses.triton_grpc,

@@ -72,7 +72,7 @@ class AggregateStage:
         return found
 
     def admit(self, record: SourceRecord) -> None:
-        """Take the next record of its partition; never blocks. Call `room` before the next one.
+        """Take the next record of its partition; never blocks. When the stage is `full`, await `room` first.
 
         Raises:
             PositionLost: it lies before the stored position: the client found that beyond the log and started over.
@@ -83,12 +83,15 @@ class AggregateStage:
         self._waiting.setdefault(record.tp, []).append(record)
         self._admitted_some.set()
 
+    @property
+    def full(self) -> bool:
+        """Whether two batches wait."""
+        return self.waiting >= 2 * self._settings.aggregate_batch
+
     async def room(self) -> None:
-        """Return when fewer than two batches wait."""
-        limit = 2 * self._settings.aggregate_batch
-        if self.waiting >= limit:
-            async with self._applied_some:
-                await self._applied_some.wait_for(lambda: self.waiting < limit)
+        """Return when the stage is not full."""
+        async with self._applied_some:
+            await self._applied_some.wait_for(lambda: not self.full)
 
     @property
     def waiting(self) -> int:
@@ -126,6 +129,8 @@ class AggregateStage:
     async def _apply_loop(self) -> None:
         while True:
             await self._admitted_some.wait()
+            if self.waiting < self._settings.aggregate_batch:
+                await asyncio.sleep(self._settings.aggregate_wait_ms / 1000)
             self._admitted_some.clear()
             await asyncio.gather(*(self._apply_partition(tp) for tp in list(self._waiting)))
             async with self._applied_some:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,13 @@ from worker.stream.aggregate import beyond_end
 from worker.stream.driver import seeking_transport
 from worker.stream.health import serve
 from worker.stream.kafka import ssl_context
-from worker.stream.records import SourceRecord, TopicPartition
+from worker.stream.records import TopicPartition
 from worker.stream.stages import Stages, end_process
 from worker.telemetry import LAG, Log, configure_logging, get_logger
 
 LAG_INTERVAL_S = 2.0
+BUFFERED_RUNS = 64
+"""Of one agent; a partition whose runs do not fit is not fetched from until they do."""
 
 
 class WithoutWeb(BootStrategy):  # type: ignore[misc]  # Faust ships no types
@@ -75,6 +76,8 @@ def create_app(settings: Settings) -> PolyvoxApp:
         consumer_auto_offset_reset=settings.start_at,
         consumer_max_fetch_size=4 * 1_048_576,
         consumer_metadata_max_age_ms=30_000,
+        stream_buffer_maxsize=BUFFERED_RUNS,
+        stream_wait_empty=False,  # waits for whole messages, our runs; the stages drain by record
         store="memory://",
         datadir=str(Path(tempfile.gettempdir()) / f"{settings.app_id}-faust"),
         web_enabled=False,
@@ -96,14 +99,16 @@ def create_app(settings: Settings) -> PolyvoxApp:
 
 
 def _add_agent(app: PolyvoxApp, name: str, topics: list[str]) -> None:
-    """An agent that hands every record of `topics` to the stage of its name."""
+    """An agent that hands every record of `topics` to the stage of its name; its events carry a `driver.Run` each."""
 
     async def agent(stream: faust.StreamT[bytes]) -> None:
         try:
             stage = app.stages.stage(name)
             async for event in stream.noack().events():
-                stage.admit(source_record(event))
-                await stage.room()
+                for record in event.message.value.records():
+                    if stage.full:
+                        await stage.room()
+                    stage.admit(record)
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001  # an exception that leaves the body loses events
@@ -111,21 +116,6 @@ def _add_agent(app: PolyvoxApp, name: str, topics: list[str]) -> None:
 
     channel = app.topic(*topics, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
     app.agent(channel, name=name)(agent)
-
-
-def source_record(event: Any) -> SourceRecord:
-    """The record of a Faust event; a broker without timestamps gives -1, which counts as the epoch."""
-    message = event.message
-    headers = message.headers.items() if isinstance(message.headers, Mapping) else message.headers or ()
-    return SourceRecord(
-        tp=TopicPartition(message.topic, message.partition),
-        offset=message.offset,
-        broker_ms=max(0, round((message.timestamp or 0) * 1000)),
-        key=message.key,
-        value=message.value,
-        headers=tuple(headers),
-        ack=event.ack,
-    )
 
 
 def _connect_signals(app: PolyvoxApp, stages: Stages, outputs: frozenset[str]) -> None:

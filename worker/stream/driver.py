@@ -1,22 +1,54 @@
-"""Faust's Kafka driver, taught to start from positions that are not the group's, and to read what was committed.
+"""Faust's Kafka driver, taught to start from positions that are not the group's, and to pass records on in runs.
 
 Faust calls `perform_seek` after every assignment and only then lets records flow; a seek from the assignment signal
 would be overwritten by it (tried on Kafka 4.1).
+
+Faust spends as much on a record as the rest of the worker, most of it on tasks and sensors. So neighbours in a
+partition travel through conductor and stream as one message, whose value is a `Run`; each record of it is acknowledged
+by itself all the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP
 
 from worker.stream.aggregate import check_start
-from worker.stream.records import TopicPartition
+from worker.stream.records import SourceRecord, TopicPartition
 from worker.telemetry import Log, get_logger
 
 Positions = Callable[[list[TopicPartition]], Awaitable[Mapping[TopicPartition, int]]]
+
+RUN_RECORDS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Records of one partition in the order of their offsets, and what acknowledges one of these offsets."""
+
+    tp: TopicPartition
+    consumed: Sequence[Any]
+    acknowledge: Callable[[int], None]
+
+    def records(self) -> list[SourceRecord]:
+        """The records; a broker without timestamps gives -1, which counts as the epoch."""
+        return [
+            SourceRecord(
+                tp=self.tp,
+                offset=each.offset,
+                broker_ms=max(0, each.timestamp or 0),
+                key=each.key,
+                value=each.value,
+                headers=tuple(each.headers),
+                ack=partial(self.acknowledge, each.offset),
+            )
+            for each in self.consumed
+        ]
 
 
 def seeking_transport(topics: frozenset[str], positions: Positions, fetch_wait_ms: int) -> type[Transport]:
@@ -48,6 +80,52 @@ def seeking_transport(topics: frozenset[str], positions: Positions, fetch_wait_m
                 # Faust commits only from here on: without it, acks beyond the group's offset look like a gap.
                 self._committed_offset[TP(*tp)] = offset
                 get_logger().info(Log.POSITION_SOUGHT, topic=tp.topic, partition=tp.partition, offset=offset)
+
+        async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust's interface
+            """Yield what was fetched as messages that each carry a run."""
+            fetched, active = await self._wait_next_records(timeout)
+            generation = self.app.consumer_generation_id
+            for tp, consumed in (fetched or {}).items():
+                if active is not None and tp not in active and tp not in self._buffered_partitions:
+                    continue
+                for start in range(0, len(consumed), RUN_RECORDS):
+                    if self.should_stop or not self.flow_active or self.app.consumer_generation_id != generation:
+                        return
+                    run = await self._next_run(tp, consumed[start : start + RUN_RECORDS])
+                    if run:
+                        yield tp, self._message(tp, run)
+
+        async def _next_run(self, tp: TP, consumed: Sequence[Any]) -> Sequence[Any]:
+            """Leave out what was read before; note the offsets that hold no record, so that commits pass them."""
+            read = self._read_offset[tp]
+            fresh = [each for each in consumed if read is None or each.offset >= read]
+            for each in fresh:
+                if read and each.offset - read > 1:
+                    await self._add_gap(tp, read + 1, each.offset - 1)
+                read = each.offset
+            # Faust sees the last record of the run only, and must not take the others for a gap.
+            self._read_offset[tp] = read
+            return fresh
+
+        def _message(self, tp: TP, consumed: Sequence[Any]) -> Any:
+            message = self._to_message(tp, consumed[-1])
+            message.key, message.headers = None, ()
+            message.value = Run(TopicPartition(*tp), consumed, partial(self._acknowledge, tp))
+            return message
+
+        def _acknowledge(self, tp: TP, offset: int) -> None:
+            """As `ack` does for the offset of a message."""
+            committed, index = self._committed_offset[tp], self._acked_index[tp]
+            if (committed is None or offset >= committed) and offset not in index:
+                index.add(offset)
+                self._acked[tp].append(offset)
+                self._n_acked += 1
+
+        def ack(self, message: Any) -> bool:
+            """Acknowledge the whole run of a message."""
+            for each in message.value.consumed:
+                self._acknowledge(message.tp, each.offset)
+            return True
 
     class SeekingTransport(Transport):  # type: ignore[misc]  # Faust ships no types
         Consumer = SeekingConsumer

@@ -11,21 +11,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
 from worker.analysis.batching import Pool, TokenBudget, collate
 from worker.analysis.bundle import Bundle
-from worker.analysis.decode import decode, split_rows
+from worker.analysis.decode import decode_many, split_rows
 from worker.analysis.inference import Inference, Logits
-from worker.analysis.prepare import Prepared, Preparer, Window
+from worker.analysis.prepare import Prepared, Preparer
 from worker.errors import BadRecord
 from worker.settings import Settings
-from worker.stream.commit import Ledger, Slot, settle
-from worker.stream.outcomes import Draft, Outcomes
+from worker.stream.commit import Ledger, settle
+from worker.stream.outcomes import Outcomes
 from worker.stream.records import OutputRecord, Routes, SourceRecord, TopicPartition
 from worker.stream.recovery import Recovery
+from worker.stream.work import Complete, Unit, Work, collect
 from worker.telemetry import BATCH_POSTS, STAGE_SECONDS, TOKENS, WAITING
 from worker.timing import Clock
 
@@ -39,36 +40,6 @@ class Publisher(Protocol):
     async def publish(self, partition: int, records: Sequence[OutputRecord]) -> None:
         """Return when the brokers have every record, in order; raise when one may be missing."""
         ...
-
-
-@dataclass(slots=True)
-class Work:
-    """One record on its way through the stages."""
-
-    draft: Draft
-    ledger: Ledger[OutputRecord]
-    slot: Slot[OutputRecord]
-    prepared: Prepared | None = None
-    answers: list[Logits | None] = field(default_factory=list)
-    left: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """One window of one record, waiting in the pool."""
-
-    work: Work
-    index: int
-    window: Window
-    since_s: float
-
-    @property
-    def length(self) -> int:
-        return self.window.length
-
-    @property
-    def event_id(self) -> str:
-        return self.work.draft.placed.origin.event_id
 
 
 @dataclass(frozen=True)
@@ -97,6 +68,7 @@ class EnrichStage:
         self._ledgers: dict[TopicPartition, Ledger[OutputRecord]] = {}
         self._intake: list[Work] = []
         self._pool: Pool[Unit] = Pool()
+        self._answered: asyncio.Queue[list[Complete]] = asyncio.Queue()
         self._prepared_some, self._finished_some, self._admitted_some = (asyncio.Event() for _ in range(3))
         self._settled = asyncio.Condition()
         self._tasks: list[asyncio.Task[None]] = []
@@ -111,24 +83,32 @@ class EnrichStage:
         """
         await self._parts.inference.check()
         await self._canary()
-        loops: list[Coroutine[Any, Any, None]] = [self._prepare_loop(), self._publish_loop()]
+        loops: list[Coroutine[Any, Any, None]] = [self._prepare_loop(), self._decode_loop(), self._publish_loop()]
         loops += [self._infer_loop() for _ in range(self._settings.batches_in_flight)]
         self._tasks = [asyncio.create_task(loop) for loop in loops]
         for task in self._tasks:
             task.add_done_callback(self._on_task_end)
 
     def admit(self, record: SourceRecord) -> None:
-        """Take the next record of its partition; never blocks. Call `room` before the next one."""
+        """Take the next record of its partition; never blocks. When the stage is `full`, await `room` first."""
         ledger = self._ledgers.setdefault(record.tp, Ledger())
         draft = self._outcomes.draft(record, self._parts.clock.unix_ms())
         self._intake.append(Work(draft, ledger, ledger.admit(record.offset, record.ack)))
         self._admitted_some.set()
 
+    @property
+    def full(self) -> bool:
+        """Whether `pool_posts` records wait."""
+        return self.waiting >= self._settings.pool_posts
+
     async def room(self) -> None:
-        """Return at once while fewer than `pool_posts` records wait; otherwise when that is so again."""
-        if self.waiting >= self._settings.pool_posts:
-            async with self._settled:
-                await self._settled.wait_for(lambda: self.waiting < self._settings.pool_posts)
+        """Return when an eighth of a full pool is settled.
+
+        Not one record for each that leaves: what is read, decoded and tokenized in one go costs less of each.
+        """
+        limit = self._settings.pool_posts
+        async with self._settled:
+            await self._settled.wait_for(lambda: self.waiting <= limit - limit // 8 - 1)
 
     @property
     def waiting(self) -> int:
@@ -209,8 +189,12 @@ class EnrichStage:
             units = await self._next_batch()
             with STAGE_SECONDS.labels(stage="infer").time():
                 answers = await self._recovery.answers(units)
-            complete = _collect(units, answers)
-            await self._in_thread("decode", self._decode, complete)
+            self._answered.put_nowait(collect(units, answers))
+
+    async def _decode_loop(self) -> None:
+        """Apart from the calls, so that the model has its next batch before the last one is decoded."""
+        while True:
+            await self._in_thread("decode", self._decode, await self._answered.get())
             self._finished_some.set()
 
     async def _next_batch(self) -> list[Unit]:
@@ -239,7 +223,8 @@ class EnrichStage:
         windows = self._parts.preparer.prepare(CANARY_TEXT).windows
         await self._parts.inference.infer(collate(windows, self._parts.bundle.pad_id))
 
-    def _decode(self, complete: Sequence[tuple[Work, BadRecord | None]]) -> None:
+    def _decode(self, complete: Sequence[Complete]) -> None:
+        answered: list[tuple[Work, tuple[Prepared, list[Logits]]]] = []
         for work, bad in complete:
             if bad is not None:
                 work.slot.outcome = self._outcomes.dead(work.draft, bad)
@@ -247,8 +232,12 @@ class EnrichStage:
             answers = [answer for answer in work.answers if answer is not None]
             if work.prepared is None or len(answers) != len(work.answers):
                 raise RuntimeError("a window without an answer")  # never publish a label made of a part
-            analysis = decode(work.prepared, answers, self._parts.bundle, self._settings.abstain_below)
-            work.slot.outcome = self._outcomes.enriched(work.draft, analysis, self._parts.clock.unix_ms())
+            answered.append((work, (work.prepared, answers)))
+        texts = [text for _, text in answered]
+        analyses = decode_many(texts, self._parts.bundle, self._settings.abstain_below)
+        now_ms = self._parts.clock.unix_ms()
+        for (work, _), analysis in zip(answered, analyses, strict=True):
+            work.slot.outcome = self._outcomes.enriched(work.draft, analysis, now_ms)
 
     # publish -------------------------------------------------------------------------------------------------------
 
@@ -269,21 +258,3 @@ class EnrichStage:
     async def _publish(self, partition: int, records: Sequence[OutputRecord]) -> None:
         await self._parts.publisher.publish(partition, records)
         self._outcomes.count(records, self._parts.clock.unix_ms())
-
-
-def _collect(units: Sequence[Unit], answers: Sequence[Logits | BadRecord]) -> list[tuple[Work, BadRecord | None]]:
-    """Lay answers on their records; those that now have all of them, or one that is bad."""
-    complete: list[tuple[Work, BadRecord | None]] = []
-    for unit, answer in zip(units, answers, strict=True):
-        work = unit.work
-        if work.left <= 0:
-            continue  # another window of this record was bad before
-        if isinstance(answer, BadRecord):
-            work.left = 0
-            complete.append((work, answer))
-            continue
-        work.answers[unit.index] = answer
-        work.left -= 1
-        if work.left == 0:
-            complete.append((work, None))
-    return complete
