@@ -12,7 +12,7 @@ import onnxruntime
 import triton_python_backend_utils as pb_utils
 
 INPUTS = ("input_ids", "attention_mask")
-OUTPUTS = ("sentiment_logits", "topic_logits", "tag_logits")
+OUTPUTS = ("sentiment_logits", "topic_logits", "tag_logits", "token_sentiment_logits")
 PROBE_TOKENS = 8
 
 
@@ -69,6 +69,7 @@ class TritonPythonModel:
             "sentiment_logits": [len(bundle["sentiment"])],
             "topic_logits": [len(bundle["topics"])],
             "tag_logits": [PROBE_TOKENS, len(bundle["tags"])],
+            "token_sentiment_logits": [PROBE_TOKENS, len(bundle["sentiment"])],
         }
         declared = {
             output["name"]: [PROBE_TOKENS if int(size) < 0 else int(size) for size in output["dims"]]
