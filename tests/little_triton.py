@@ -35,6 +35,7 @@ def tensors_of(topics: int) -> dict[str, tuple[str, list[int]]]:
         "sentiment_logits": ("FP32", [-1, 3]),
         "topic_logits": ("FP32", [-1, topics]),
         "tag_logits": ("FP32", [-1, -1, 7]),
+        "token_sentiment_logits": ("FP32", [-1, -1, 3]),
     }
 
 

@@ -10,7 +10,7 @@ from worker.model.quantise import pack_blocks, unpack_blocks
 
 VOCABULARY, WIDTH, POSITIONS, LAYERS, HEADS, TOPICS = 60, 64, 64, 2, 4, 5
 PAD = 1
-OUTPUTS = ("sentiment_logits", "topic_logits", "tag_logits")
+OUTPUTS = ("sentiment_logits", "topic_logits", "tag_logits", "token_sentiment_logits")
 
 Floats = NDArray[np.float32]
 Run = Callable[[list[list[int]], int], list[Floats]]

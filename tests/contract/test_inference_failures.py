@@ -68,7 +68,7 @@ def test_malformed_answers_are_refused(change: Callable[[dict[str, np.ndarray]],
 def test_validate_looks_at_every_tensor(logits_of: str):
     """`validate` refuses a wrong type, a wrong rank and a value that is not finite in each tensor."""
     batch = batch_of(SHORT)
-    good = Logits(*(np.zeros(shape, np.float32) for shape in ((1, 3), (1, 4), (1, 3, 7))))
+    good = Logits(*(np.zeros(shape, np.float32) for shape in ((1, 3), (1, 4), (1, 3, 7), (1, 3, 3))))
     validate(good, batch, 4)
     array = getattr(good, logits_of)
     for bad in (array.astype(np.float64), array[0], np.full_like(array, np.nan), np.full_like(array, -np.inf)):

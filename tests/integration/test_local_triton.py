@@ -86,6 +86,7 @@ def test_the_null_analyzer_answers_in_the_analyzers_shapes() -> None:
         "sentiment_logits": [2, 3],
         "topic_logits": [2, 14],
         "tag_logits": [2, 3, 7],
+        "token_sentiment_logits": [2, 3, 3],
     }
     assert answer["sentiment_logits"]["data"] == [0, 4, 0] * 2
 

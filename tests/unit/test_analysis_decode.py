@@ -41,6 +41,7 @@ def logits_of(prepared: Prepared, seed: int, tag_scale: float = 3.0) -> list[Log
             random.normal(0, 2, (1, 3)).astype(np.float32),
             random.normal(0, 2, (1, len(BUNDLE.topics))).astype(np.float32),
             random.normal(0, tag_scale, (1, window.length + 2, 7)).astype(np.float32),
+            random.normal(0, 2, (1, window.length + 2, 3)).astype(np.float32),
         )
         for window in prepared.windows
     ]
@@ -58,13 +59,25 @@ def tagged(text: str, **types: str) -> Analysis:
     return decode(prepared, windows_of(prepared, np.eye(7, dtype=np.float32)[tags] * 8), BUNDLE, 0.0)
 
 
+def answer(
+    tags: NDArray[np.float32],
+    sentiment: tuple[float, ...] = (0, 0, 0),
+    topic: tuple[float, ...] = (0, 0, 0, 0),
+    token_sentiment: NDArray[np.float32] | None = None,
+) -> Logits:
+    """One row of logits; the tags are [1, T, 7]."""
+    if token_sentiment is None:
+        token_sentiment = np.zeros((1, tags.shape[1], 3), np.float32)
+    return Logits(np.array([sentiment], np.float32), np.array([topic], np.float32), tags, token_sentiment)
+
+
 def windows_of(prepared: Prepared, tags: NDArray[np.float32]) -> list[Logits]:
     """The same tag logits for a token in every window; other logits zero."""
     answers = []
     for window in prepared.windows:
         rows = np.zeros((1, window.length, 7), np.float32)
         rows[0, 1:-1] = tags[window.first : window.first + window.length - 2]
-        answers.append(Logits(np.zeros((1, 3), np.float32), np.zeros((1, len(BUNDLE.topics)), np.float32), rows))
+        answers.append(answer(tags=rows))
     return answers
 
 
@@ -101,7 +114,7 @@ def test_label_order_is_the_bundles():
     """The first sentiment logit is negative, and the topic logits are in the bundle's order."""
     prepared = PREPARER.prepare("a")
     tags = np.zeros((1, 3, 7), np.float32)
-    logits = Logits(np.array([[2, 0, 0]], np.float32), np.array([[0, 0, 0, 9]], np.float32), tags)
+    logits = answer(tags, sentiment=(2, 0, 0), topic=(0, 0, 0, 9))
     analysis = decode(prepared, [logits], BUNDLE, 0.0)
     assert (analysis.sentiment.label, analysis.sentiment.confidence) == ("negative", 0.786986)
     assert (analysis.topic.label, analysis.topic.name) == ("polyvox:technology", "technology")
@@ -109,7 +122,7 @@ def test_label_order_is_the_bundles():
 
 def test_abstention():
     """Sentiment under the threshold is marked; an empty text always is, however sure the model."""
-    sure = Logits(np.array([[9, 0, 0]], np.float32), np.zeros((1, 4), np.float32), np.zeros((1, 3, 7), np.float32))
+    sure = answer(np.zeros((1, 3, 7), np.float32), sentiment=(9, 0, 0))
     text, empty = PREPARER.prepare("a"), PREPARER.prepare(" ")
     assert not decode(text, [sure], BUNDLE, 0.9).sentiment.abstained
     assert decode(text, windows_of(text, np.zeros((2, 7), np.float32)), BUNDLE, 0.9).sentiment.abstained
@@ -244,7 +257,29 @@ def test_split_rows():
         np.arange(6, dtype=np.float32).reshape(2, 3),
         np.arange(8, dtype=np.float32).reshape(2, 4),
         np.zeros((2, 5, 7), np.float32),
+        np.zeros((2, 5, 3), np.float32),
     )
     first, second = split_rows(logits)
     assert (first.sentiment.shape, first.topic.shape, first.tags.shape) == ((1, 3), (1, 4), (1, 5, 7))
+    assert first.token_sentiment.shape == (1, 5, 3)
     assert second.sentiment.tolist() == [[3, 4, 5]]
+
+
+def test_a_mention_has_the_sentiment_of_its_clause():
+    """Two names in opposed clauses get opposed sentiments, from their own clauses' tokens alone."""
+    prepared = PREPARER.prepare("London rose, but Berlin fell.")
+    text = prepared.normalised.text
+    sentiments = np.zeros((1, prepared.windows[0].length, 3), np.float32)
+    border = text.index("but")
+    for number, start in enumerate(prepared.starts.tolist(), 1):
+        sentiments[0, number] = (0, 0, 4) if start < border else (4, 0, 0)
+    tags = np.zeros((1, prepared.windows[0].length, 7), np.float32)
+    for number, (start, end) in enumerate(zip(prepared.starts.tolist(), prepared.ends.tolist(), strict=True), 1):
+        word = next((at for at in map(text.index, ("London", "Berlin")) if at <= start < end <= at + 6), None)
+        tag = "O" if word is None else "B-LOC" if word == start else "I-LOC"
+        tags[0, number, TAG_LABELS.index(tag)] = 9
+    london, berlin = decode(prepared, [answer(tags, token_sentiment=sentiments)], BUNDLE, 0.0).entities
+    assert london.sentiment is not None
+    assert berlin.sentiment is not None
+    assert london.sentiment.positive > 0.9
+    assert berlin.sentiment.negative > 0.9

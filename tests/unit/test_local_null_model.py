@@ -14,4 +14,4 @@ def test_the_null_analyzer_has_the_analyzers_interface() -> None:
         for models in ("tests/models/null", "triton_models")
     )
     assert null == real
-    assert len(null) == 6
+    assert len(null) == 7

@@ -16,7 +16,7 @@ REPORT = Report(
     task="sentiment",
     rows=10,
     skipped=0,
-    metrics={"metric": "macro_f1", "mean": 0.7, "worst": 0.6, "worst_language": "de"},
+    metrics={"macro_f1": 0.7, "accuracy": 0.8, "worst": 0.6, "worst_language": "de"},
     per_language={"en": {"macro_f1": 0.8, "accuracy": 0.9}, "de": {"macro_f1": 0.6, "accuracy": 0.7}},
     per_source={"umsab": {"macro_f1": 0.7, "accuracy": 0.8}},
     files=(FileScore("umsab", "en", "dev", 10, 0, {"macro_f1": 0.8}),),
@@ -28,7 +28,7 @@ def test_the_card_says_what_a_user_must_know():
     """Each language's figure, the mean, the worst, the command, the cap, the base, and every source with its terms."""
     text = card.model_card([REPORT], RECIPE, FACTS)
     assert "| de | 60.0 | 70.0 |" in text
-    assert "Mean macro_f1 over languages 70.0, worst 60.0 (de); 10 rows." in text
+    assert "Mean macro_f1 over languages 70.0, worst 60.0 (de); 10 rows, 0 skipped." in text
     assert "polyvox model evaluate" in text
     assert "at most 300 rows" in text
     assert "not Google's" in text

@@ -23,13 +23,13 @@ def row_file(tmp_path: Path, task: str, name: str, *lines: str) -> DataFile:
     path = tmp_path / task / "source" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n")
-    return DataFile(path)
+    return DataFile(path, task)
 
 
 def ner(tokens: list[str], tags: list[str], language: str = "en", **more):
     """The example of one NER row."""
     return ner_example(
-        {"tokens": tokens, "tags": tags, **more}, DataFile(Path(f"ner/x/{language}.train.jsonl")), TOPICS
+        {"tokens": tokens, "tags": tags, **more}, DataFile(Path(f"x/{language}.train.jsonl"), "ner"), TOPICS
     )
 
 
@@ -115,7 +115,7 @@ def test_unmapped_topics_are_left_out(tmp_path):
     path = tmp_path / "topic" / "masakhanews" / "en.dev.jsonl"
     path.parent.mkdir(parents=True)
     path.write_text("\n".join(rows) + "\n")
-    assert [example.text for example in read_examples(DataFile(path), TOPICS)] == ["a"]
+    assert [example.text for example in read_examples(DataFile(path, "topic"), TOPICS)] == ["a"]
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,16 @@ pytest.importorskip("torch")
 
 from worker.errors import BadRecord
 from worker.events import Analysis, Entity, ModelRef, Probabilities, Sentiment, Topic
-from worker.model.data import held_out
-from worker.model.evaluate import EvaluationError, evaluate, evaluate_files
-from worker.model.scores import SpanCounts, count_spans, macro_f1, set_accuracy
+from worker.model.data import DataError, DataFile, held_out
+from worker.model.evaluate import EvaluationError, Predict, Report, evaluate_files
+from worker.model.files import evaluation_files
+from worker.model.recipe import read_recipe
+from worker.model.scores import Counts, count_spans, macro_f1, set_accuracy
 from worker.model.topics import read_table
 
 TOPICS = read_table()
 TYPES = ("PER", "ORG", "LOC")
+RECIPE = read_recipe(Path(__file__).parents[2] / "worker" / "model" / "recipes" / "analyzer.toml")
 
 
 def answer(shares=(0.1, 0.8, 0.1), topic=None, entities=()) -> Analysis:
@@ -40,6 +43,11 @@ def write(path: Path, *rows: dict) -> Path:
     return path
 
 
+def evaluate(task: str, paths: list[Path], predict: Predict) -> Report:
+    """Score whole files."""
+    return evaluate_files([DataFile(path, task) for path in paths], predict)
+
+
 def test_macro_f1_by_hand():
     """Gold 0 0 1 2 against 0 1 1 1: F1 of 2/3, 1/2 and 0, so 7/18 (what scikit-learn's macro average gives)."""
     assert macro_f1([0, 0, 1, 2], [0, 1, 1, 1]) == pytest.approx(7 / 18)
@@ -54,13 +62,14 @@ def test_span_counts_are_strict():
     """A wrong border or a wrong type is a miss and a false alarm (what seqeval's strict mode counts)."""
     gold = [(0, 3, "PER"), (5, 9, "ORG"), (12, 14, "LOC")]
     counts = count_spans(gold, [(0, 3, "PER"), (5, 8, "ORG"), (12, 14, "ORG")], TYPES)
-    assert counts == SpanCounts(hits=1, predicted=3, gold=3)
-    assert counts.f1 == pytest.approx(1 / 3)
+    assert counts == {"PER": Counts(1, 1, 1), "ORG": Counts(0, 2, 1), "LOC": Counts(0, 0, 1)}
+    assert sum(counts.values(), Counts()).f1 == pytest.approx(1 / 3)
 
 
 def test_gold_misc_is_ignored():
     """MISC is not asked for: neither missed nor a false alarm for what is found in its place."""
-    assert count_spans([(0, 3, "MISC"), (5, 9, "ORG")], [(0, 3, "PER"), (5, 9, "ORG")], TYPES) == SpanCounts(1, 1, 1)
+    counts = count_spans([(0, 3, "MISC"), (5, 9, "ORG")], [(0, 3, "PER"), (5, 9, "ORG")], TYPES)
+    assert counts == {"PER": Counts(), "ORG": Counts(1, 1, 1), "LOC": Counts()}
 
 
 def test_set_accuracy_credits_any_member():
@@ -75,7 +84,7 @@ def test_two_class_files_are_answered_between_the_two(tmp_path):
     )
     replies = {"a": answer((0.3, 0.6, 0.1)), "b": answer((0.1, 0.7, 0.2))}
     report = evaluate("sentiment", [path], lambda texts: [replies[text] for text in texts])
-    assert report.metrics["mean"] == 1.0
+    assert report.metrics["macro_f1"] == 1.0
 
 
 def test_the_mean_is_over_languages_and_the_worst_is_named(tmp_path):
@@ -84,13 +93,14 @@ def test_the_mean_is_over_languages_and_the_worst_is_named(tmp_path):
     bad = write(
         tmp_path / "sentiment/s/de.dev.jsonl", {"text": "a", "label": "negative"}, {"text": "b", "label": "neutral"}
     )
-    report = evaluate_files([*good, bad], lambda texts: [answer() for _ in texts])
+    report = evaluate("sentiment", [*good, bad], lambda texts: [answer() for _ in texts])
     assert report.per_language["en"]["macro_f1"] == 1.0
     assert report.per_language["de"]["macro_f1"] == pytest.approx(1 / 3, abs=1e-4)
-    assert report.metrics["mean"] == pytest.approx(2 / 3, abs=1e-4)
+    assert report.metrics["macro_f1"] == pytest.approx(2 / 3, abs=1e-4)
     assert report.metrics["worst_language"] == "de"
     assert report.per_source["t"]["macro_f1"] == 1.0
-    assert "| de | 33.3 | 50.0 |" in report.to_markdown()
+    assert report.per_language["de"]["rows"] == 2
+    assert "| de | 33.3 | 50.0 | 2 |" in report.to_markdown()
     assert json.loads(json.dumps(report.to_json()))["rows"] == 4
 
 
@@ -104,7 +114,7 @@ def test_topics_are_restricted_to_what_the_source_can_say(tmp_path):
         found.topic.probabilities["medtop:15000000"] = 0.5
         return [found for _ in texts]
 
-    assert evaluate("topic", [path], predict).metrics["mean"] == 1.0
+    assert evaluate("topic", [path], predict).metrics["accuracy"] == 1.0
 
 
 def test_entities_are_compared_in_the_joined_text(tmp_path):
@@ -113,16 +123,17 @@ def test_entities_are_compared_in_the_joined_text(tmp_path):
         tmp_path / "ner/n/en.dev.jsonl", {"tokens": ["Hi", ",", "(Anna", "!"], "tags": ["O", "O", "B-PER", "O"]}
     )
     report = evaluate("ner", [path], lambda texts: [answer(entities=[("PER", 5, 9)]) for _ in texts])
-    assert report.per_language["en"] == {"precision": 1.0, "recall": 1.0, "f1": 1.0}
+    assert report.per_language["en"] == {"precision": 1.0, "recall": 1.0, "entity_f1": 1.0, "rows": 1}
 
 
 def test_refused_texts_are_counted_not_scored(tmp_path):
-    """A text that the worker dead-letters appears as skipped."""
+    """A text that the worker dead-letters appears as skipped, and so does one without text."""
     path = write(
-        tmp_path / "sentiment/s/en.dev.jsonl", {"text": "a", "label": "neutral"}, {"text": "b", "label": "neutral"}
-    )
+        tmp_path / "sentiment/s/en.dev.jsonl", {"text": "a", "label": "neutral"}, {"text": "b", "label": "neutral"},
+        {"text": "", "label": "neutral"},
+    )  # fmt: skip
     report = evaluate("sentiment", [path], lambda texts: [BadRecord("tokenize", "text_too_long", ""), answer()])
-    assert (report.rows, report.skipped) == (1, 1)
+    assert (report.rows, report.skipped) == (1, 2)
 
 
 def test_only_held_out_rows_of_trained_dev_files_are_scored(tmp_path):
@@ -130,7 +141,9 @@ def test_only_held_out_rows_of_trained_dev_files_are_scored(tmp_path):
     rows = [{"text": f"text {number}", "label": "neutral"} for number in range(100)]
     path = write(tmp_path / "sentiment/s/en.dev.jsonl", *rows)
     report = evaluate_files(
-        [path], lambda texts: [answer() for _ in texts], trained_on_dev=frozenset({("sentiment", "s")})
+        [DataFile(path, "sentiment")],
+        lambda texts: [answer() for _ in texts],
+        trained_on_dev=frozenset({("sentiment", "s")}),
     )
     assert report.rows == sum(held_out(row["text"]) for row in rows) < 100
 
@@ -148,15 +161,51 @@ def test_a_capped_file_is_sampled_not_cut(tmp_path):
         return [answer() for _ in texts]
 
     for _ in range(2):
-        assert evaluate_files([path], predict, max_rows=30).rows == 30
+        assert evaluate_files([DataFile(path, "sentiment")], predict, max_rows=30).rows == 30
     assert asked[0] == asked[1]
     assert {text.split()[0] for text in asked[0]} == {"negative", "neutral", "positive"}
 
 
+def test_unmapped_topic_labels_are_skipped_and_counted(tmp_path):
+    """A gold label that the table maps to nothing is neither right nor wrong."""
+    rows = [{"text": "a", "label": "Sports"}, {"text": "b", "label": "no such label"}]
+    path = write(tmp_path / "topic/ag_news_testset/en.test.jsonl", *rows)
+    report = evaluate("topic", [path], lambda texts: [answer() for _ in texts])
+    assert (report.rows, report.skipped) == (1, 1)
+
+
 def test_files_of_another_task_are_refused(tmp_path):
-    """Mixing tasks, or naming the wrong one, is an error that says what was found."""
+    """Mixing tasks is an error, and a row of another task's form is named with its line."""
     path = write(tmp_path / "ner/n/en.dev.jsonl", {"tokens": ["a"], "tags": ["O"]})
-    with pytest.raises(EvaluationError, match="is not a sentiment file"):
+    with pytest.raises(DataError, match=r"en\.dev\.jsonl:1"):
         evaluate("sentiment", [path], lambda texts: [])
+    with pytest.raises(EvaluationError, match="2 tasks"):
+        evaluate_files([DataFile(path, "ner"), DataFile(path, "topic")], lambda texts: [])
     with pytest.raises(EvaluationError, match="0 tasks"):
         evaluate_files([], lambda texts: [])
+
+
+def test_a_data_directory_stands_for_the_dev_files_of_the_recipe(tmp_path):
+    """Its sources, its languages, the dev split; nothing else that lies beside them."""
+    source = RECIPE.sentiment.sources[0]
+    language = (source.languages or tuple(RECIPE.languages))[0]
+    folder = tmp_path / "sentiment" / source.name
+    for name in (f"{language}.dev", f"{language}.train", "tlh.dev"):
+        write(folder / f"{name}.jsonl.xz")
+    write(tmp_path / "sentiment" / "other" / f"{language}.dev.jsonl.xz")
+    found = evaluation_files("sentiment", [tmp_path], RECIPE)
+    assert [file.path for file in found] == [folder / f"{language}.dev.jsonl.xz"]
+
+
+def test_files_and_other_folders_stand_for_themselves(tmp_path):
+    """Files of any name and place; the dev and test files below a folder; each once; a path without any is an error."""
+    named = write(tmp_path / "umsab" / "de.jsonl")
+    test = write(tmp_path / "umsab" / "de.test.jsonl.xz")
+    write(tmp_path / "umsab" / "de.train.jsonl.xz")
+    found = evaluation_files("sentiment", [named, tmp_path, test], RECIPE)
+    assert [(file.path, file.source, file.language, file.split) for file in found] == [
+        (named, "umsab", "de", ""),
+        (test, "umsab", "de", "test"),
+    ]
+    with pytest.raises(EvaluationError, match="no labelled file"):
+        evaluation_files("sentiment", [tmp_path / "absent"], RECIPE)

@@ -1,6 +1,7 @@
 """The export: the network it was made from, in a bundle that the worker takes."""
 
 import hashlib
+import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
-pytest.importorskip("onnx")
+onnx = pytest.importorskip("onnx")
 
 from safetensors.torch import load_file, save_file  # noqa: E402 - after the skip
 from tokenizers import Tokenizer, models, pre_tokenizers, processors  # noqa: E402
@@ -32,6 +33,7 @@ from worker.errors import ModelInvalid  # noqa: E402
 from worker.model import checkpoint  # noqa: E402
 from worker.model.export import export, to_onnx  # noqa: E402
 from worker.model.network import MultiTaskBert  # noqa: E402
+from worker.model.served import load_served  # noqa: E402
 
 CONFIG = Path(__file__).parents[2] / "triton_models" / "analyzer" / "config.pbtxt"
 
@@ -122,3 +124,24 @@ def test_weights_that_are_not_numbers_are_never_exported(checkpoint_folder: Path
     with pytest.raises(ModelInvalid, match="nothing was written"):
         export(checkpoint_folder, tmp_path / "analyzer" / "1", "1.0.0")
     assert not (tmp_path / "analyzer").exists()
+
+
+def test_training_can_go_on_from_a_served_bundle(checkpoint_folder: Path, tmp_path: Path) -> None:
+    """The network read back from an int8 bundle has its labels, its tokenizer, and exports to the same weights."""
+    out = tmp_path / "model" / "1"
+    shutil.copytree(CONFIG.parent, out.parent, ignore=shutil.ignore_patterns("1"))
+    export(checkpoint_folder, out, "1.0.0")
+    network, tokenizer, labels = load_served(out)
+    _, _, expected = checkpoint.load(checkpoint_folder)
+    assert labels == expected
+    assert tokenizer.get_vocab_size() == VOCABULARY
+    again = onnx.load_from_string(to_onnx(network, "int8")).graph.initializer
+    before = onnx.load(str(out / "model.onnx")).graph.initializer
+    for one, other in zip(before, again, strict=True):
+        np.testing.assert_allclose(*(onnx.numpy_helper.to_array(each) for each in (one, other)), rtol=1e-5, atol=1e-6)
+
+
+def test_a_folder_without_a_bundle_cannot_be_gone_on_from(tmp_path: Path) -> None:
+    """The error names the folder."""
+    with pytest.raises(checkpoint.CheckpointError, match=tmp_path.name):
+        load_served(tmp_path)

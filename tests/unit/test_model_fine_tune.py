@@ -1,11 +1,7 @@
 """Fine-tuning: resumable to the bit, ended by its budget, and a mixture that follows the recipe."""
 
-import json
-import lzma
 from collections import Counter
-from contextlib import suppress
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -13,33 +9,17 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from tokenizers import Tokenizer, models, pre_tokenizers, processors  # noqa: E402 - after the skip
-from transformers import BertConfig, BertModel  # noqa: E402
+from tokenizers import Tokenizer  # noqa: E402 - after the skip
+from transformers import BertModel  # noqa: E402
 
+from tests.small_run import RECIPE, TOPICS, make_base, make_data, train  # noqa: E402
 from worker.model import checkpoint, fine_tune  # noqa: E402
 from worker.model.batches import Batcher  # noqa: E402
 from worker.model.data import IGNORED, DataError, Example, held_out  # noqa: E402
-from worker.model.recipe import RecipeError, build_recipe, read_recipe  # noqa: E402
+from worker.model.recipe import RecipeError, read_recipe  # noqa: E402
 from worker.model.sampling import NoDataError, load_mixture  # noqa: E402
-from worker.model.topics import read_table  # noqa: E402
 
 RECIPES = Path(fine_tune.__file__).parent / "recipes"
-TOPICS = read_table()
-RECIPE = build_recipe(
-    {
-        "base": "tiny",
-        "vocabulary": 10,
-        "seed": 3,
-        "optimiser": {
-            "encoder_lr": 1e-3, "heads_lr": 1e-2, "warm_up": 0.1, "weight_decay": 0.01,
-            "batch_size": 4, "max_tokens": 16, "bf16": False,
-        },
-        "languages": {"en": 1.0, "de": 1.0},
-        "sentiment": {"share": 0.5, "loss_weight": 1.0, "sources": [{"name": "s", "weight": 1.0}]},
-        "ner": {"share": 0.3, "loss_weight": 1.0, "sources": [{"name": "n", "weight": 1.0, "split": "dev"}]},
-        "topic": {"share": 0.2, "loss_weight": 1.0, "sources": [{"name": "ag_news_testset", "weight": 1.0}]},
-    }
-)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -51,73 +31,14 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def write(path: Path, rows: list[dict]) -> None:
-    """Write rows as .jsonl.xz."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with lzma.open(path, "wt") as lines:
-        lines.writelines(json.dumps(row) + "\n" for row in rows)
-
-
 @pytest.fixture
 def data(tmp_path):
-    """A tiny data directory: sentiment in two languages, entities in a dev split, topics."""
-    labels = ["negative"] * 90 + ["positive"] * 10
-    write(
-        tmp_path / "data/sentiment/s/en.train.jsonl.xz",
-        [{"text": f"a b {i}", "label": label} for i, label in enumerate(labels)],
-    )
-    write(tmp_path / "data/sentiment/s/de.train.jsonl.xz", [{"text": f"b a {i}", "label": "neutral"} for i in range(5)])
-    write(
-        tmp_path / "data/ner/n/en.dev.jsonl.xz",
-        [{"tokens": ["a", f"b{i}"], "tags": ["O", "B-PER"]} for i in range(100)],
-    )
-    write(tmp_path / "data/topic/ag_news_testset/en.train.jsonl.xz", [{"text": "b b", "label": "World"}])
-    return tmp_path / "data"
+    return make_data(tmp_path / "data")
 
 
 @pytest.fixture
 def out(tmp_path):
-    """A run folder with a tiny imported base."""
-    folder = tmp_path / "run"
-    (folder / "base").mkdir(parents=True)
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=6, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, pad_token_id=1
-    )
-    BertModel(config, add_pooling_layer=False).save_pretrained(folder / "base")
-    pieces = [("<s>", -9.0), ("<pad>", -9.0), ("</s>", -9.0), ("<unk>", -9.0), ("▁a", -1.0), ("▁b", -1.0)]
-    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=3, byte_fallback=False))
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
-    )
-    tokenizer.save(str(folder / "base/tokenizer.json"))
-    (folder / "base/base.json").write_text('{"base": "tiny"}')
-    return folder
-
-
-class Stop(Exception):
-    """Ends a run from its progress callback."""
-
-
-def ticks():
-    """A clock that advances one second a call."""
-    return count().__next__
-
-
-def train(data: Path, out: Path, budget_s: float = 40.0, stop_after: int | None = None) -> fine_tune.Run:
-    """Run until the budget is spent, or die after so many steps of this part."""
-    run = fine_tune.Run.start(RECIPE, TOPICS, out, budget_s)
-    steps = count(1)
-
-    def progress(_done: int, _total: int) -> None:
-        if next(steps) == stop_after:
-            run.save()
-            raise Stop
-
-    with suppress(Stop):
-        run.train(load_mixture(RECIPE, data, TOPICS), ticks(), progress)
-    return run
+    return make_base(tmp_path / "run")
 
 
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(data, out, tmp_path):

@@ -16,7 +16,7 @@ WORKER = REPOSITORY / "worker"
 OWNERS = {
     "typer": ["cli"],
     "rich": ["cli"],
-    "pydantic": ["settings.py", "reference.py"],
+    "pydantic": ["settings.py", "reference.py", "model/options.py"],
     "pydantic_settings": ["settings.py"],
     "msgspec": ["events.py", "reference.py", "feeds", "stream", "analysis", "opinion", "cli", "model", "local"],
     "structlog": ["telemetry.py"],

@@ -60,6 +60,7 @@ def test_the_interface_is_what_the_worker_expects_of_the_shipped_bundle() -> Non
             "sentiment_logits": ("TYPE_FP32", [SENTIMENTS]),
             "topic_logits": ("TYPE_FP32", [len(bundle.topics)]),
             "tag_logits": ("TYPE_FP32", [-1, TAGS]),
+            "token_sentiment_logits": ("TYPE_FP32", [-1, SENTIMENTS]),
         }
         assert [each.name for each in config.output] == list(OUTPUTS)
         assert config.parameters[VERSION_PARAMETER].string_value == bundle.model.version
@@ -80,6 +81,6 @@ def test_the_bundle_describes_its_files() -> None:
     """What lies in the repository is what was exported: a file that was swapped or cut is noticed."""
     folder = MODELS / "analyzer" / "1"
     described = json.loads((folder / "bundle.json").read_text())["sha256"]
-    assert set(described) == {MODEL_FILE, "tokenizer.json"}
+    assert set(described) == {MODEL_FILE, "tokenizer.json", "calibration.json"}
     for name, digest in described.items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest

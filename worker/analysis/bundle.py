@@ -11,6 +11,8 @@ from pathlib import Path
 import msgspec
 from tokenizers import Tokenizer
 
+from worker.analysis import calibration
+from worker.analysis.calibration import UNCALIBRATED, Calibration
 from worker.errors import ModelInvalid
 from worker.events import ModelRef
 
@@ -64,6 +66,7 @@ class Bundle:
     tokenizer: Tokenizer
     prefix_ids: tuple[int, ...]
     suffix_ids: tuple[int, ...]
+    calibration: Calibration = UNCALIBRATED
 
     @classmethod
     def load(cls, directory: Path) -> Bundle:
@@ -73,13 +76,14 @@ class Bundle:
             ModelInvalid: a file is missing, changed or malformed, or the labels are not those of this version.
         """
         manifest = _read_manifest(directory)
-        for name in (MODEL_FILE, TOKENIZER_FILE):
+        for name in {MODEL_FILE, TOKENIZER_FILE, *manifest.sha256}:
             _check_sha256(directory / name, manifest.sha256.get(name, ""))
         tokenizer = _read_tokenizer(directory / TOKENIZER_FILE)
         _check_manifest(directory, manifest, tokenizer)
         prefix_ids, suffix_ids = _special_ids(directory, tokenizer)
         version = f"{manifest.name}:{manifest.version}+{manifest.sha256[MODEL_FILE][:8]}"
-        return cls(directory, ModelRef(manifest.name, version), manifest, tokenizer, prefix_ids, suffix_ids)
+        model, calibration = ModelRef(manifest.name, version), _read_calibration(directory, manifest)
+        return cls(directory, model, manifest, tokenizer, prefix_ids, suffix_ids, calibration)
 
     @property
     def model_file(self) -> Path:
@@ -125,6 +129,17 @@ def _read_manifest(directory: Path) -> Manifest:
         raise _invalid(path, f"cannot be read ({error.strerror})") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _invalid(path, f"is not a bundle description ({error})") from None
+
+
+def _read_calibration(directory: Path, manifest: Manifest) -> Calibration:
+    """The calibration that the manifest lists; none changes nothing."""
+    if calibration.FILE not in manifest.sha256:
+        return UNCALIBRATED
+    path = directory / calibration.FILE
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Calibration)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _invalid(path, f"is not a calibration ({error})") from None
 
 
 def _check_sha256(path: Path, expected: str) -> None:

@@ -101,6 +101,7 @@ class EmbeddedInference:
             "sentiment_logits": ("tensor(float)", (None, SENTIMENTS)),
             "topic_logits": ("tensor(float)", (None, len(self._bundle.topics))),
             "tag_logits": ("tensor(float)", (None, None, TAGS)),
+            "token_sentiment_logits": ("tensor(float)", (None, None, SENTIMENTS)),
         }
         tensors = [*session.get_inputs(), *session.get_outputs()]
         # Free sizes have names, or none.

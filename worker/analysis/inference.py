@@ -16,7 +16,7 @@ from worker.errors import InferenceRejected, InferenceUnavailable, ModelInvalid
 
 SENTIMENTS = 3
 TAGS = 7
-OUTPUTS = ("sentiment_logits", "topic_logits", "tag_logits")
+OUTPUTS = ("sentiment_logits", "topic_logits", "tag_logits", "token_sentiment_logits")
 """The model's output names, in the order of the fields of `Logits`."""
 
 
@@ -33,12 +33,14 @@ class Logits:
     """The model's answer to a `TokenBatch`, row by row; K is the number of topics of the bundle.
 
     Rows do not depend on their batch mates or on padding (to 1e-3 in probability). What stands at padded positions
-    of `tags` is unspecified, but finite.
+    of `tags` and `token_sentiment` is unspecified, but finite. `token_sentiment` is the sentiment head on each token's
+    vector: the head is linear, so the mean over some tokens is its answer to their mean.
     """
 
     sentiment: NDArray[np.float32]  # [B, 3]
     topic: NDArray[np.float32]  # [B, K]
     tags: NDArray[np.float32]  # [B, T, 7]
+    token_sentiment: NDArray[np.float32]  # [B, T, 3]
 
 
 class Inference(Protocol):
@@ -81,10 +83,15 @@ def validate(logits: Logits, batch: TokenBatch, topics: int) -> None:
         topics: K, the number of topics of the bundle.
 
     Raises:
-        ModelInvalid: a shape or type is not [B, 3], [B, K], [B, T, 7] in float32, or a value is not finite.
+        ModelInvalid: a shape or type is not that of `Logits`, or a value is not finite.
     """
     rows, tokens = batch.input_ids.shape
-    expected = {"sentiment": (rows, SENTIMENTS), "topic": (rows, topics), "tags": (rows, tokens, TAGS)}
+    expected = {
+        "sentiment": (rows, SENTIMENTS),
+        "topic": (rows, topics),
+        "tags": (rows, tokens, TAGS),
+        "token_sentiment": (rows, tokens, SENTIMENTS),
+    }
     for name, shape in expected.items():
         found: NDArray[np.float32] = getattr(logits, name)
         if found.shape != shape or found.dtype != np.float32:
@@ -146,11 +153,12 @@ class ScriptedInference:
         sentiment = _spread(sums + np.arange(SENTIMENTS))
         topic = _spread(sums + np.arange(10, 10 + self.topics))
         tags = _spread(ids[:, :, None] + np.arange(100, 100 + TAGS))
+        token_sentiment = _spread(ids[:, :, None] + np.arange(200, 200 + SENTIMENTS))
         if self.failure == "nan":
             sentiment[0, 0] = np.nan
         if self.failure == "wrong_shapes":
             topic = topic[:, :-1]
-        return Logits(sentiment, topic, tags)
+        return Logits(sentiment, topic, tags, token_sentiment)
 
 
 def _spread(seeds: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from worker.text.language import Identifier
 from worker.text.normalise import Normalised, normalise
 
 Ints = NDArray[np.int32]
+Tokens = tuple[Ints, Ints, Ints]
+"""Ids, starts and ends of the tokens of a text, int32 [N] each; see `Prepared`."""
 
 # A token needs about 0.8 KB while the tokenizer holds it: these two bound a call to some 30 MB, whatever the text.
 CHUNK_CHARS = 2048
@@ -91,7 +94,7 @@ class Preparer:
         """
         normalised = [normalise(text) for text, _ in texts]
         short = [at for at, each in enumerate(normalised) if len(each.text) <= CHUNK_CHARS]
-        encoded: dict[int, Encoding | BadRecord] = {}
+        encoded: dict[int, Tokens | BadRecord] = {}
         for start in range(0, len(short), CHUNKS_A_CALL):
             places = short[start : start + CHUNKS_A_CALL]
             encoded.update(zip(places, self._encode_many([normalised[at].text for at in places]), strict=True))
@@ -100,14 +103,14 @@ class Preparer:
             for at, ((text, hint), each) in enumerate(zip(texts, normalised, strict=True))
         ]
 
-    def _encode_many(self, texts: list[str]) -> Sequence[Encoding | BadRecord]:
+    def _encode_many(self, texts: list[str]) -> Sequence[Tokens | BadRecord]:
         """Tokenize together, or one by one when a text breaks the tokenizer."""
         try:
-            return self._call_tokenizer(texts)
+            return _tokens_of(self._call_tokenizer(texts), texts)
         except BadRecord as error:
             if len(texts) == 1:
                 return [error]
-            return [encoding for text in texts for encoding in self._encode_many([text])]
+            return [tokens for text in texts for tokens in self._encode_many([text])]
 
     def _call_tokenizer(self, texts: list[str]) -> list[Encoding]:
         """Tokenize without special tokens; every failure of the library becomes a BadRecord."""
@@ -125,16 +128,13 @@ class Preparer:
             raise BadRecord("tokenize", "tokenizer_failed", "panic") from None
 
     def _finish(
-        self, text: str, hint: str | None, normalised: Normalised, encoded: Encoding | BadRecord | None
+        self, text: str, hint: str | None, normalised: Normalised, encoded: Tokens | BadRecord | None
     ) -> Prepared | BadRecord:
         """Cut the tokens into windows; `encoded` is None for a text of more than one chunk."""
         if isinstance(encoded, BadRecord):
             return encoded
         try:
-            if encoded is not None:
-                ids, starts, ends = _arrays(encoded, normalised.text, 0)
-            else:
-                ids, starts, ends = self._tokens(normalised.text)
+            ids, starts, ends = self._tokens(normalised.text) if encoded is None else encoded
             windows = self._windows(ids)
         except BadRecord as error:
             return error
@@ -144,13 +144,13 @@ class Preparer:
             flags.append("empty_text")
         return Prepared(text, normalised, language.tag, language.confidence, tuple(flags), starts, ends, windows)
 
-    def _tokens(self, text: str) -> tuple[Ints, Ints, Ints]:
+    def _tokens(self, text: str) -> Tokens:
         """Ids, starts and ends of a long text, chunk by chunk; stops as soon as it is known to be too long."""
         parts, count = [], 0
         for start, chunk in _chunks(text):
-            [encoding] = self._call_tokenizer([chunk])
-            parts.append(_arrays(encoding, chunk, start))
-            count += len(encoding)
+            [(ids, starts, ends)] = _tokens_of(self._call_tokenizer([chunk]), [chunk])
+            parts.append((ids, starts + np.int32(start), ends + np.int32(start)))
+            count += len(ids)
             self._check_length(count)
         ids, starts, ends = (np.concatenate(part) for part in zip(*parts, strict=True))
         return ids, starts, ends
@@ -186,14 +186,21 @@ def _chunks(text: str) -> Iterator[tuple[int, str]]:
         start = end
 
 
-def _arrays(encoding: Encoding, chunk: str, base: int) -> tuple[Ints, Ints, Ints]:
-    """Ids, starts and ends (plus `base`) of the tokens of `chunk`; a leading space is outside its token."""
-    ids = np.array(encoding.ids, np.int32)
-    offsets = np.array(encoding.offsets, np.int32).reshape(-1, 2)
-    starts, ends = offsets[:, 0], offsets[:, 1]
-    codes = np.frombuffer(f"{chunk}\0".encode("utf-32-le"), np.uint32)
-    starts = np.minimum(starts + (codes[starts] == ord(" ")), ends).astype(np.int32)
+def _tokens_of(encodings: Sequence[Encoding], texts: Sequence[str]) -> list[Tokens]:
+    """The tokens of each text, for all at once: a seventh of the time of one by one.
+
+    A leading space is outside its token.
+    """
+    borders = [0, *accumulate(map(len, encodings))]
+    ids = np.fromiter(chain.from_iterable(each.ids for each in encodings), np.int32, borders[-1])
+    pairs = chain.from_iterable(each.offsets for each in encodings)
+    starts, ends = np.fromiter(chain.from_iterable(pairs), np.int32, 2 * borders[-1]).reshape(-1, 2).T
+    # The texts one behind the other, each with one more character, at which a token may begin that is empty.
+    codes = np.frombuffer("\0".join([*texts, ""]).encode("utf-32-le"), np.uint32)
+    bases = [0, *accumulate(len(text) + 1 for text in texts[:-1])]
+    places = starts + np.repeat(np.array(bases, np.int32), np.diff(borders))
+    moved = np.minimum(codes[places] == ord(" "), ends - starts)
+    starts, places = starts + moved, places + moved
     # The space that the tokenizer puts before a text claims the place of the first character: it has none.
-    ends[:-1][starts[:-1] == starts[1:]] = 0
-    ends = np.maximum(starts, ends)
-    return ids, starts + np.int32(base), ends + np.int32(base)
+    ends = np.maximum(starts, np.where(places == np.append(places[1:], -1), 0, ends))
+    return [(ids[a:b], starts[a:b], ends[a:b]) for a, b in pairwise(borders)]

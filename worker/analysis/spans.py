@@ -41,7 +41,9 @@ class Span:
     confidence: float
 
 
-def decode_spans(text: str, starts: Ints, ends: Ints, log_probabilities: Floats) -> Iterator[Span]:
+def decode_spans(
+    text: str, starts: Ints, ends: Ints, log_probabilities: Floats, temperature: float = 1.0
+) -> Iterator[Span]:
     """Yield the spans of the most probable valid tag sequence, in order.
 
     Args:
@@ -50,10 +52,8 @@ def decode_spans(text: str, starts: Ints, ends: Ints, log_probabilities: Floats)
             training passed over them.
         ends: int32 [N], where each token ends.
         log_probabilities: float64 [N, 7], log-softmax over `bundle.TAG_LABELS`.
+        temperature: of the confidences; the spans do not depend on it.
     """
-    # When every token alone says "outside" no word can say otherwise: most texts end here.
-    if not log_probabilities.argmax(axis=1).any():
-        return
     real = starts < ends
     starts, ends, log_probabilities = starts[real], ends[real], log_probabilities[real]
     units = _units(text, starts.tolist(), ends.tolist())
@@ -61,7 +61,8 @@ def decode_spans(text: str, starts: Ints, ends: Ints, log_probabilities: Floats)
         return
     tags = _best_sequence(_unit_scores(units, log_probabilities))
     borders = [*units, len(starts)]
-    probabilities = np.exp(log_probabilities)
+    powers = np.exp(log_probabilities / temperature)
+    probabilities = powers / powers.sum(axis=1, keepdims=True)
     for first, last in _runs(tags):
         kind = (tags[first] - 1) // 2
         begin, stop = borders[first], borders[last]

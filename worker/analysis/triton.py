@@ -203,6 +203,7 @@ class TritonInference:
             "sentiment_logits": ("FP32", [-1, SENTIMENTS]),
             "topic_logits": ("FP32", [-1, topics]),
             "tag_logits": ("FP32", [-1, -1, TAGS]),
+            "token_sentiment_logits": ("FP32", [-1, -1, SENTIMENTS]),
         }
         tensors = [*metadata.inputs, *metadata.outputs]
         found = {tensor.name: (tensor.datatype, list(tensor.shape)) for tensor in tensors}

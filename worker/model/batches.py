@@ -20,6 +20,9 @@ class Batch:
     two_class: Tensor  # bool [B]: the source has no neutral label
     topics: Tensor  # bool [B, K]: the columns that the label may mean
     tags: Tensor  # int64 [B, T]
+    parts: Tensor  # bool [B, 2, T]: the tokens of each part
+    part_sentiment: Tensor  # int64 [B, 2]: IGNORED where a text has no parts
+    part_two_class: Tensor  # bool [B, 2]
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""
@@ -52,6 +55,9 @@ class Batcher:
         sentiment = torch.full((len(rows),), IGNORED)
         two_class = torch.zeros(len(rows), dtype=torch.bool)
         topics = torch.zeros((len(rows), self.topic_count), dtype=torch.bool)
+        parts = torch.zeros((len(rows), 2, length), dtype=torch.bool)
+        part_sentiment = torch.full((len(rows), 2), IGNORED)
+        part_two_class = torch.zeros((len(rows), 2), dtype=torch.bool)
         for row, (example, encoding) in enumerate(rows):
             size = len(encoding.ids)
             ids[row, :size] = torch.tensor(encoding.ids)
@@ -63,4 +69,10 @@ class Batcher:
                 topics[row, sorted(example.topic)] = True
             if example.spans is not None:
                 tags[row, :size] = torch.tensor(token_tags(encoding, example.spans))
-        return Batch(ids, mask, sentiment, two_class, topics, tags)
+            for number, part in enumerate(example.parts):
+                inside = [start < part.end and part.start < end > start for start, end in encoding.offsets]
+                if any(inside):  # the second part may lie behind the longest sequence
+                    parts[row, number, :size] = torch.tensor(inside)
+                    part_sentiment[row, number] = part.sentiment
+                    part_two_class[row, number] = part.source in self.two_class_sources
+        return Batch(ids, mask, sentiment, two_class, topics, tags, parts, part_sentiment, part_two_class)

@@ -37,8 +37,18 @@ class DataError(ValueError):
 
 
 @dataclass(frozen=True)
+class Part:
+    """A stretch of a text with a sentiment of its own; `end` exclusive."""
+
+    start: int
+    end: int
+    sentiment: int  # column of SENTIMENT_LABELS
+    source: str
+
+
+@dataclass(frozen=True)
 class Example:
-    """One labelled text. Exactly one of the three labels is set."""
+    """One labelled text. Exactly one of the three labels is set, or `parts`."""
 
     text: str
     language: str
@@ -46,18 +56,15 @@ class Example:
     sentiment: int | None = None  # column of SENTIMENT_LABELS
     topic: frozenset[int] | None = None  # columns that the source's label may mean
     spans: tuple[Span, ...] | None = None
+    parts: tuple[Part, ...] = ()  # of two posts in one text: the text then has no sentiment as a whole
 
 
 @dataclass(frozen=True)
 class DataFile:
-    """`<task>/<source>/<language>.<split>.jsonl.xz`, its parts read off the path."""
+    """A file `<source>/<language>.<split>.jsonl` or `.jsonl.xz`, its parts read off the path, of one task."""
 
     path: Path
-
-    @property
-    def task(self) -> str:
-        """`sentiment`, `ner` or `topic`."""
-        return self.path.parent.parent.name
+    task: str  # `sentiment`, `ner` or `topic`
 
     @property
     def source(self) -> str:
@@ -66,8 +73,8 @@ class DataFile:
 
     @property
     def split(self) -> str:
-        """`train`, `dev` or `test`."""
-        return self.path.name.split(".")[1]
+        """`train`, `dev` or `test`; "" in a name without it."""
+        return self.path.name.split(".jsonl")[0].partition(".")[2]
 
     @property
     def language(self) -> str:
@@ -102,6 +109,11 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def read_examples(file: DataFile, topics: TopicTable) -> Iterator[Example]:
     """The file's examples; rows of unmapped topic labels and of empty text are left out."""
+    return (example for example in read_labelled(file, topics) if example is not None)
+
+
+def read_labelled(file: DataFile, topics: TopicTable) -> Iterator[Example | None]:
+    """As `read_examples`, with None in the place of a row that is left out."""
     build = {"sentiment": sentiment_example, "topic": topic_example, "ner": ner_example}[file.task]
     for number, row in read_rows(file.path):
         try:
@@ -110,8 +122,7 @@ def read_examples(file: DataFile, topics: TopicTable) -> Iterator[Example]:
             raise DataError(
                 f"{file.path}:{number}: {type(error).__name__}: {error}; see the data directory's README for the form"
             ) from error
-        if example is not None and example.text:
-            yield example
+        yield example if example is not None and example.text else None
 
 
 def sentiment_example(row: dict[str, Any], file: DataFile, _topics: TopicTable) -> Example | None:

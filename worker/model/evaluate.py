@@ -1,22 +1,24 @@
 """Measure a model on labelled files: one report per task, as JSON and as Markdown."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
 
-from worker.analysis.spans import trim
 from worker.errors import BadRecord
 from worker.events import Analysis
-from worker.model.data import NEUTRAL, SPAN_TYPES, DataFile, Example, held_out, read_examples, stable_hash
-from worker.model.network import SENTIMENT_LABELS
-from worker.model.scores import SpanCounts, count_spans, macro_f1, mean, set_accuracy
+from worker.model.certainty import Certainty, certainty_of, certainty_table, join
+from worker.model.data import DataFile, Example, held_out, read_labelled, stable_hash
+from worker.model.measure import Measured, measure
+from worker.model.reliability import CoveragePoint, coverage, verdicts
+from worker.model.scores import Counts, mean
+from worker.model.tables import class_table, coverage_table, figures_table
 from worker.model.topics import TopicTable, read_table
 
 Predict = Callable[[Sequence[str]], list[Analysis | BadRecord]]
 Progress = Callable[[int, int], None]
-Answered = list[tuple[Example, Analysis]]
-MAIN_METRIC = {"sentiment": "macro_f1", "topic": "accuracy", "ner": "f1"}
+Figures = dict[str, float | int]
+ClassFigures = dict[str, Figures]  # class -> precision, recall, f1, support
+MAIN_METRIC = {"sentiment": "macro_f1", "topic": "accuracy", "ner": "entity_f1"}
 
 
 class EvaluationError(ValueError):
@@ -31,167 +33,190 @@ class FileScore:
     language: str
     split: str
     rows: int
-    skipped: int  # the model refused the text
+    skipped: int  # no label of ours, no text, or refused by the model
     metrics: dict[str, float]
+
+
+Scored = tuple[FileScore, Measured]
 
 
 @dataclass(frozen=True)
 class Report:
     """A task's figures.
 
-    `metrics` holds the main metric's `mean` over languages and its `worst` (with `worst_language`); `per_language` and
-    `per_source` are unweighted means over files.
+    `per_language` and `per_source` hold unweighted means over files, and `rows`; `metrics` the means over languages,
+    and of the main metric the `worst` and its `worst_language`. A language's `ece` is that of `reliability`, where it
+    is explained. The class figures and `coverage` (of each abstention threshold) count rows, not files. Entities have
+    neither `reliability` nor `coverage`.
     """
 
     task: str
     rows: int
     skipped: int
     metrics: dict[str, float | str]
-    per_language: dict[str, dict[str, float]]
-    per_source: dict[str, dict[str, float]]
+    per_language: dict[str, Figures]
+    per_source: dict[str, Figures]
     files: tuple[FileScore, ...]
+    classes: ClassFigures = field(default_factory=dict)
+    classes_per_language: dict[str, ClassFigures] = field(default_factory=dict)
+    classes_per_source: dict[str, ClassFigures] = field(default_factory=dict)
+    reliability: dict[str, Certainty] = field(default_factory=dict)
+    coverage: dict[str, tuple[CoveragePoint, ...]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
         """The report as plain values."""
         return asdict(self)
 
     def to_markdown(self) -> str:
-        """A table of languages, then the mean and the worst."""
+        """A table of languages, one of sources, then the mean and the worst."""
         main = MAIN_METRIC[self.task]
-        rows = [
-            (lang, *(f"{100 * value:.1f}" for value in found.values()))
-            for lang, found in sorted(self.per_language.items())
-        ]
-        names = list(next(iter(self.per_language.values()), {}))
-        lines = ["| language | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
-        lines += ["| " + " | ".join(row) + " |" for row in rows]
         worst = f"{100 * float(self.metrics['worst']):.1f} ({self.metrics['worst_language']})"
-        lines.append(
-            f"\nMean {main} over languages {100 * float(self.metrics['mean']):.1f}, worst {worst}; {self.rows} rows."
+        mean_of = f"Mean {main} over languages {100 * float(self.metrics[main]):.1f}, worst {worst}"
+        return "\n\n".join(
+            (
+                figures_table("language", self.per_language),
+                figures_table("source", self.per_source),
+                f"{mean_of}; {self.rows} rows, {self.skipped} skipped.",
+            )
         )
-        return "\n".join(lines)
+
+    def details(self) -> str:
+        """Tables of the classes and, of heads that choose a class, of calibration and coverage."""
+        parts = [
+            figures_table("class", self.classes),
+            class_table("language", self.classes_per_language),
+            class_table("source", self.classes_per_source),
+        ]
+        if self.reliability:
+            parts += [certainty_table(self.reliability), coverage_table(self.coverage)]
+        return "\n\n".join(part for part in parts if part)
 
 
 def evaluate_files(
-    paths: Iterable[Path],
+    files: Iterable[DataFile],
     predict: Predict,
     max_rows: int | None = None,
     trained_on_dev: frozenset[tuple[str, str]] = frozenset(),
     progress: Progress | None = None,
 ) -> Report:
-    """Score the files of one task, named `<task>/<source>/<language>.<split>.jsonl.xz`.
+    """Score the files of one task.
 
-    max_rows: so many rows of each file, a fixed sample. trained_on_dev: (task, source) pairs (a recipe's
-    `trained_on_dev()`) of whose dev files only the held-out rows are scored. EvaluationError when the files are of
-    more than one task, or hold nothing to score.
+    Args:
+        files: what to score.
+        predict: the model.
+        max_rows: so many rows of each file, a fixed sample.
+        trained_on_dev: (task, source) pairs (a recipe's `trained_on_dev()`) of whose dev files only the held-out rows
+            are scored.
+        progress: is told how many files are done, and of how many.
+
+    Raises:
+        EvaluationError: the files are of more than one task, or hold nothing to score.
+        DataError: a row cannot be read.
     """
-    files = [DataFile(path) for path in paths]
-    tasks = {file.task for file in files}
+    found = list(files)
+    tasks = {file.task for file in found}
     if len(tasks) != 1:
         raise EvaluationError(
             f"the files are of {len(tasks)} tasks ({', '.join(sorted(tasks)) or 'none'}); give the files of one"
         )
     topics = read_table()
-    scores = []
-    for done, file in enumerate(files, 1):
-        scores += _score_file(file, _examples(file, topics, max_rows, trained_on_dev), predict, topics)
+    scored = []
+    for done, file in enumerate(found, 1):
+        examples, skipped = sampled_examples(file, topics, max_rows, trained_on_dev)
+        scored += _score_file(file, examples, skipped, predict, topics)
         if progress:
-            progress(done, len(files))
-    if not scores:
-        raise EvaluationError(f"no usable row in {len(files)} files; are their labels in the topic table?")
-    return _report(tasks.pop(), scores)
+            progress(done, len(found))
+    if not scored:
+        raise EvaluationError(f"no usable row in {len(found)} files; are their labels in the topic table?")
+    return _report(tasks.pop(), scored)
 
 
-def evaluate(task: str, paths: Iterable[Path], predict: Predict) -> Report:
-    """`evaluate_files` over whole files, refusing files of another task than `task`."""
-    found = list(paths)
-    other = next((path for path in found if DataFile(path).task != task), None)
-    if other is not None:
-        raise EvaluationError(f"{other} is not a {task} file (its folder says {DataFile(other).task})")
-    return evaluate_files(found, predict)
-
-
-def _examples(
+def sampled_examples(
     file: DataFile, topics: TopicTable, max_rows: int | None, trained_on_dev: frozenset[tuple[str, str]]
-) -> list[Example]:
-    examples: Iterable[Example] = read_examples(file, topics)
+) -> tuple[list[Example], int]:
+    """The rows to score, and how many have no label of ours or no text."""
+    rows = list(read_labelled(file, topics))
+    found = [example for example in rows if example is not None]
+    skipped = len(rows) - len(found)
     if file.split == "dev" and (file.task, file.source) in trained_on_dev:
-        examples = (example for example in examples if held_out(example.text))
-    found = list(examples)
+        found = [example for example in found if held_out(example.text)]
     if max_rows is None or len(found) <= max_rows:
-        return found
+        return found, skipped
     # Not the first rows: some sources are sorted by label. By their hash: the same rows in every run.
-    return sorted(found, key=lambda example: stable_hash(example.text))[:max_rows]
+    return sorted(found, key=lambda example: stable_hash(example.text))[:max_rows], skipped
 
 
-def _score_file(file: DataFile, examples: list[Example], predict: Predict, topics: TopicTable) -> list[FileScore]:
+def _score_file(
+    file: DataFile, examples: list[Example], skipped: int, predict: Predict, topics: TopicTable
+) -> list[Scored]:
     if not examples:
         return []
     outcomes = predict([example.text for example in examples])
     answered = [
         (example, found) for example, found in zip(examples, outcomes, strict=True) if isinstance(found, Analysis)
     ]
-    if file.task == "sentiment":
-        metrics = sentiment_metrics(answered)
-    elif file.task == "topic":
-        metrics = topic_metrics(answered, topics, file.source)
-    else:
-        metrics = ner_metrics(answered)
-    return [FileScore(file.source, file.language, file.split, len(answered), len(examples) - len(answered), metrics)]
+    measured = measure(file, answered, topics)
+    skipped += len(examples) - len(answered)
+    score = FileScore(file.source, file.language, file.split, len(answered), skipped, measured.metrics)
+    return [(score, measured)]
 
 
-def sentiment_metrics(answered: Answered) -> dict[str, float]:
-    """Macro-F1 over the classes of the file; a file without neutral rows is answered between the two others."""
-    gold = [example.sentiment for example, _ in answered if example.sentiment is not None]
-    classes = [column for column in range(len(SENTIMENT_LABELS)) if column != NEUTRAL or NEUTRAL in gold]
-    predicted = []
-    for _, found in answered:
-        shares = [getattr(found.sentiment.probabilities, label) for label in SENTIMENT_LABELS]
-        predicted.append(max(classes, key=shares.__getitem__))
-    accuracy = mean([float(a == b) for a, b in zip(gold, predicted, strict=True)])
-    return {"macro_f1": macro_f1(gold, predicted), "accuracy": accuracy}
-
-
-def topic_metrics(answered: Answered, topics: TopicTable, source: str) -> dict[str, float]:
-    """Set accuracy, the answer restricted to the topics that the source's labels can mean."""
-    column = {topic.id: index for index, topic in enumerate(topics.topics)}
-    expressible = topics.expressible(source)
-    predicted = []
-    for _, found in answered:
-        shares = {column[ident]: share for ident, share in found.topic.probabilities.items()}
-        predicted.append(max(expressible, key=shares.__getitem__))
-    return {"accuracy": set_accuracy([example.topic or frozenset() for example, _ in answered], predicted)}
-
-
-def ner_metrics(answered: Answered) -> dict[str, float]:
-    """Strict span precision, recall and F1 over PER, ORG and LOC; both sides' borders trimmed the same way."""
-    counts = SpanCounts()
-    for example, found in answered:
-        gold = [(*trim(example.text, start, end), kind) for start, end, kind in example.spans or ()]
-        predicted = [(entity.start, entity.end, str(entity.type)) for entity in found.entities]
-        counts += count_spans(gold, predicted, SPAN_TYPES)
-    return {"precision": counts.precision, "recall": counts.recall, "f1": counts.f1}
-
-
-def _report(task: str, scores: list[FileScore]) -> Report:
-    per_language = _means(scores, lambda score: score.language)
+def _report(task: str, scored: list[Scored]) -> Report:
+    scores = [score for score, _ in scored]
+    by_language, by_source = _grouped(scored, "language"), _grouped(scored, "source")
+    per_language, per_source = ({name: _means(found) for name, found in by.items()} for by in (by_language, by_source))
     main = MAIN_METRIC[task]
     worst = min(per_language, key=lambda language: per_language[language][main])
     metrics: dict[str, float | str] = {
-        "metric": main,
-        "mean": round(mean([found[main] for found in per_language.values()]), 4),
-        "worst": per_language[worst][main],
-        "worst_language": worst,
+        name: round(mean([found[name] for found in per_language.values()]), 4) for name in scores[0].metrics
     }
-    rows, skipped = sum(score.rows for score in scores), sum(score.skipped for score in scores)
-    return Report(task, rows, skipped, metrics, per_language, _means(scores, lambda score: score.source), tuple(scores))
+    metrics |= {"worst": per_language[worst][main], "worst_language": worst}
+    joined = {language: join([measured.judged for _, measured in found]) for language, found in by_language.items()}
+    judged = {language: rows for language, rows in joined.items() if rows is not None}
+    reliability = {language: certainty_of(rows) for language, rows in judged.items()}
+    for language, certainty in reliability.items():
+        per_language[language]["ece"] = certainty.ece
+    return Report(
+        task=task,
+        rows=sum(score.rows for score in scores),
+        skipped=sum(score.skipped for score in scores),
+        metrics=metrics,
+        per_language=per_language,
+        per_source=per_source,
+        files=tuple(scores),
+        classes=_classes(scored),
+        classes_per_language={language: _classes(found) for language, found in by_language.items()},
+        classes_per_source={source: _classes(found) for source, found in by_source.items()},
+        reliability=reliability,
+        coverage={language: coverage(*verdicts(rows.probabilities, rows.gold)) for language, rows in judged.items()},
+    )
 
 
-def _means(scores: list[FileScore], key: Callable[[FileScore], str]) -> dict[str, dict[str, float]]:
-    groups: Mapping[str, list[FileScore]] = defaultdict(list)
-    for score in scores:
-        groups[key(score)].append(score)
+def _grouped(scored: list[Scored], key: str) -> dict[str, list[Scored]]:
+    groups: dict[str, list[Scored]] = defaultdict(list)
+    for each in scored:
+        groups[getattr(each[0], key)].append(each)
+    return dict(groups)
+
+
+def _means(scored: list[Scored]) -> Figures:
+    scores = [score for score, _ in scored]
+    means = {name: round(mean([score.metrics[name] for score in scores]), 4) for name in scores[0].metrics}
+    return {**means, "rows": sum(score.rows for score in scores)}
+
+
+def _classes(scored: list[Scored]) -> ClassFigures:
+    """The classes of all these files, their counts added up; in the order of the head's columns."""
+    totals: dict[str, Counts] = defaultdict(Counts)
+    for _, measured in scored:
+        for name, counts in measured.classes.items():
+            totals[name] += counts
     return {
-        name: {metric: round(mean([score.metrics[metric] for score in found]), 4) for metric in found[0].metrics}
-        for name, found in groups.items()
+        name: {
+            "precision": round(counts.precision, 4),
+            "recall": round(counts.recall, 4),
+            "f1": round(counts.f1, 4),
+            "support": counts.gold,
+        }
+        for name, counts in totals.items()
     }

@@ -124,7 +124,8 @@ def compare(network: MultiTaskBert, content: bytes, tokenizer: Tokenizer) -> Par
         outputs = network(torch.from_numpy(ids), torch.from_numpy(mask))
     expected = [output.numpy() for output in outputs]
     tokens = mask == 1
-    pairs = [(found[0], expected[0]), (found[1], expected[1]), (found[2][tokens], expected[2][tokens])]
+    pairs = [(found[0], expected[0]), (found[1], expected[1])]
+    pairs += [(found[at][tokens], expected[at][tokens]) for at in (2, 3)]
     same = np.concatenate([one.argmax(axis=-1) == other.argmax(axis=-1) for one, other in pairs])
     changes = np.concatenate([(softmax(one) - softmax(other)).ravel() for one, other in pairs])
     return Parity(

@@ -1,64 +1,67 @@
 """Multi-task fine-tuning under a time budget: resumable, and done when the budget is spent."""
 
-import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.optim.swa_utils import AveragedModel
 
-from worker.model import checkpoint
-from worker.model.base import import_base, open_base
+from worker.model import checkpoint, loop
+from worker.model.averaging import averaged
 from worker.model.batches import Batch, Batcher
-from worker.model.losses import batch_losses
-from worker.model.network import MultiTaskBert, device_of, trainable_parts
+from worker.model.curves import Curves
+from worker.model.freezing import make_optimiser
+from worker.model.gradients import add_gradients
+from worker.model.loop import LOG_EVERY_STEPS, Clock, Position, Progress
+from worker.model.network import MultiTaskBert, device_of
 from worker.model.recipe import Recipe, read_recipe
 from worker.model.sampling import POOL_BATCHES, Mixture, load_mixture
+from worker.model.starting import copy_start, first_network, prepare_base
+from worker.model.stopping import EarlyStop, Score, dev_scorer
 from worker.model.topics import TopicTable, read_table
-from worker.model.vocabulary import SERVED, choose_pieces, count_pieces, trim_encoder, trim_tokenizer
+from worker.model.vocabulary import SERVED
 
-SAVE_EVERY_S = 300.0
-LOG_EVERY_STEPS = 100
 CLIP_NORM = 1.0
-Progress = Callable[[int, int], None]
-Clock = Callable[[], float]
 
 
-@dataclass
-class Position:
-    """Where a run stands; saved with the weights."""
-
-    step: int = 0
-    elapsed_s: float = 0.0
-    losses: dict[str, float] = field(default_factory=dict)  # summed since the last log line
-    examples: int = 0
-
-
-def fine_tune(recipe_path: Path, data: Path, out: Path, budget_s: float, progress: Progress | None = None) -> Path:
+def fine_tune(  # noqa: PLR0913, PLR0917 - where from, where to, how long
+    recipe_path: Path,
+    data: Path,
+    out: Path,
+    budget_s: float,
+    start_from: Path | None = None,
+    progress: Progress | None = None,
+) -> Path:
     """Train by the recipe for `budget_s` seconds in all (resumed parts included); returns the checkpoint folder.
 
-    Below `out`: base/ (trimmed; made when absent), ckpt-latest/, state.pt (to resume), train.jsonl (losses).
+    Below `out`: base/ (trimmed; made when absent) or start/ (what `start_from` held), ckpt-latest/, ckpt-best/ (with
+    early stopping), state.pt (to resume), train.jsonl and tensorboard/ (losses).
+
+    Args:
+        start_from: a checkpoint, a served bundle, or the base/ of a pre-training run to go on from, instead of the
+            recipe's base.
     """
     recipe, topics = read_recipe(recipe_path), read_table()
-    if not (out / "base").is_dir():
-        prepare_base(recipe, data, out)
-    run = Run.start(recipe, topics, out, budget_s)
+    prepare(recipe, data, out, start_from)
+    stops = recipe.options.stop_check_minutes > 0
+    score = dev_scorer(recipe, data, recipe.options.stop_rows) if stops else None
+    run = Run.start(recipe, topics, out, budget_s, score)
     run.train(load_mixture(recipe, data, topics), time.monotonic, progress)
-    return out / "ckpt-latest"
+    return out / ("ckpt-best" if stops else "ckpt-latest")
 
 
-def prepare_base(recipe: Recipe, data: Path, out: Path) -> None:
-    """Import the recipe's base and trim it to the served languages, into `out`/base."""
-    full = import_base(recipe.base, out / "base-full")
-    encoder, tokenizer, name = open_base(full)
-    keep = choose_pieces(tokenizer, count_pieces(data, tokenizer), recipe.vocabulary)
-    trimmed = out / "base.new"
-    trim_encoder(encoder, keep).save_pretrained(trimmed)
-    trim_tokenizer(tokenizer, keep).save(str(trimmed / "tokenizer.json"))
-    (trimmed / "base.json").write_text(json.dumps({"base": name}) + "\n")
-    trimmed.rename(out / "base")
+def prepare(recipe: Recipe, data: Path, out: Path, start_from: Path | None = None) -> None:
+    """Make what a run in `out` starts from, if it is not there: of `start_from`, else of the recipe's base."""
+    if (out / "start").is_dir() or (out / "base").is_dir():
+        return
+    if start_from is not None:
+        copy_start(start_from, out)
+    else:
+        prepare_base(recipe.base, recipe.vocabulary, data, out)
 
 
 @dataclass
@@ -73,22 +76,31 @@ class Run:
     batcher: Batcher
     labels: checkpoint.Labels
     position: Position
+    curves: Curves
+    average: AveragedModel | None = None
+    ranks: Any = None  # adapters.RankPlan of AdaLoRA
+    stop: EarlyStop | None = None
+    batches: Iterator[Batch] = field(default_factory=lambda: iter(()))
 
     @classmethod
-    def start(cls, recipe: Recipe, topics: TopicTable, out: Path, budget_s: float) -> "Run":
-        """A fresh run from `out`/base, or the one that `out`/state.pt holds."""
-        encoder, tokenizer, base = open_base(out / "base")
+    def start(cls, recipe: Recipe, topics: TopicTable, out: Path, budget_s: float, score: Score | None = None) -> "Run":
+        """A fresh run from `out`/start or `out`/base, or the one that `out`/state.pt holds.
+
+        With a `score` the run may end early.
+
+        Raises:
+            CheckpointError: `out`/start knows other topics than the table does.
+            RecipeError: an option does not fit the encoder.
+            CurvesError: the recipe asks for a logger that is not installed.
+        """
+        options, settings = recipe.options, recipe.optimiser
+        curves = Curves(out, options.wandb)
         torch.manual_seed(recipe.seed)
-        # One pass over much data does not over-fit: dropout inside the encoder costs a third of the time on a CPU and
-        # gains nothing; the plain attention trains faster there than the fused one (measured: 32 and 27 texts/s).
-        encoder.config.hidden_dropout_prob = encoder.config.attention_probs_dropout_prob = 0.0
-        encoder.config._attn_implementation = "eager"
-        network = MultiTaskBert(encoder.config, len(topics.topics))
-        network.encoder.load_state_dict(encoder.state_dict())
-        network.to("cuda" if torch.cuda.is_available() else "cpu")
-        settings = recipe.optimiser
-        tokenizer.enable_truncation(settings.max_tokens)
         listed = tuple({"id": t.id, "name": t.name, "parent": t.parent} for t in topics.topics)
+        network, tokenizer, base = first_network(out, listed, options)
+        ranks = _adapt(network, recipe)
+        network.to("cuda" if torch.cuda.is_available() else "cpu")
+        tokenizer.enable_truncation(settings.max_tokens)
         two_class = frozenset(source.name for source in recipe.sentiment.sources if source.two_class)
         run = cls(
             recipe=recipe,
@@ -96,9 +108,13 @@ class Run:
             budget_s=budget_s,
             network=network,
             optimiser=make_optimiser(network, recipe),
-            batcher=Batcher(tokenizer, encoder.config.pad_token_id, len(listed), two_class, settings.batch_size),
+            batcher=Batcher(tokenizer, network.config.pad_token_id, len(listed), two_class, settings.batch_size),
             labels=checkpoint.Labels(listed, base, settings.max_tokens, SERVED),
             position=Position(),
+            curves=curves,
+            average=averaged(network, options.average) if options.average else None,
+            ranks=ranks,
+            stop=EarlyStop(out, score, options.stop_check_minutes * 60, options.stop_patience) if score else None,
         )
         if (out / "state.pt").is_file():
             run.restore()
@@ -107,104 +123,117 @@ class Run:
     def train(self, mixture: Mixture, clock: Clock, progress: Progress | None = None) -> None:
         """Steps until the budget is spent, then a last save; the learning rate reaches zero there."""
         self.network.train()
-        last, saved = clock(), self.position.elapsed_s
-        for batch in self._batches(mixture):
-            self.step(batch)
-            now = clock()
-            self.position.elapsed_s, last = self.position.elapsed_s + now - last, now
-            if self.position.step % LOG_EVERY_STEPS == 0:
-                self.log()
-            if progress:
-                progress(min(int(self.position.elapsed_s), int(self.budget_s)), int(self.budget_s))
-            if self.position.elapsed_s >= self.budget_s:
-                break
-            if self.position.elapsed_s - saved >= SAVE_EVERY_S:
-                self.save()
-                saved = self.position.elapsed_s
+        self.batches = self._batches(mixture)
+        loop.train(self, clock, progress)
+        if self.stop is not None and not self.stop.over:
+            self._look(self.stop)
+        self.curves.close()
+
+    def ended(self) -> bool:
+        """Whether the dev score has stopped rising; looks at it when that is due."""
+        if self.stop is None:
+            return False
+        if not self.stop.over and self.stop.due(self.position.elapsed_s):
+            self.save()
+            self._look(self.stop)
+        return self.stop.over
+
+    def _look(self, stop: EarlyStop) -> None:
+        self.curves.add(self.position.step, {"dev/mean_score": stop.look(self.position.elapsed_s)})
         self.save()
 
     def _batches(self, mixture: Mixture) -> Iterator[Batch]:
         """Every batch from the current step on; pools are numbered, so nothing else needs to be remembered."""
+        at = self.position.step * self.recipe.options.accumulate
         while True:
-            number, done = divmod(self.position.step, POOL_BATCHES)
+            number, done = divmod(at, POOL_BATCHES)
             pool = mixture.pool(number, POOL_BATCHES * self.batcher.batch_size)
             yield from self.batcher.batches(pool, f"{self.recipe.seed}/{number}")[done:]
+            at = (number + 1) * POOL_BATCHES
 
-    def step(self, batch: Batch) -> None:
+    def step(self) -> None:
         """One optimiser step; the dropout's randomness depends on the step alone."""
         torch.manual_seed(self.recipe.seed * 1_000_003 + self.position.step)
-        rate = learning_rate_factor(self.position.elapsed_s / self.budget_s, self.recipe.optimiser.warm_up)
+        spent = self.position.elapsed_s / self.budget_s
+        rate = loop.learning_rate_factor(spent, self.recipe.optimiser.warm_up)
         for group in self.optimiser.param_groups:
             group["lr"] = group["peak_lr"] * rate
-        batch = batch.to(device_of(self.network))
-        with torch.autocast(batch.input_ids.device.type, torch.bfloat16, enabled=self.recipe.optimiser.bf16):
-            outputs = self.network(batch.input_ids, batch.attention_mask)
-        losses = batch_losses(outputs, batch)
-        total = torch.stack([losses[name] * task.loss_weight for name, task in self.recipe.tasks().items()]).sum()
         self.optimiser.zero_grad(set_to_none=True)
-        (total / len(batch.input_ids)).backward()
+        device, summed, examples = device_of(self.network), dict.fromkeys(self.recipe.tasks(), 0.0), 0
+        for batch in islice(self.batches, self.recipe.options.accumulate):
+            losses = add_gradients(self.network, batch.to(device), self.recipe)
+            summed = {name: loss + losses[name] for name, loss in summed.items()}
+            examples += len(batch.input_ids)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)
         self.optimiser.step()
-        self.position.step += 1
-        self.position.examples += len(batch.input_ids)
-        for name, loss in losses.items():
-            self.position.losses[name] = self.position.losses.get(name, 0.0) + loss.item()
+        if self.ranks is not None:
+            self.ranks.update(spent)
+        if self.average is not None:
+            self.average.update_parameters(self.network)
+        self.position.add(summed, examples)
 
     def log(self) -> None:
-        """One line of train.jsonl: the mean loss per example of each task since the last line."""
-        position, seen = self.position, LOG_EVERY_STEPS * self.batcher.batch_size
+        """One line of train.jsonl, one point a curve: each task's mean loss per example since the last line."""
+        position, batch_size = self.position, self.batcher.batch_size
+        seen = LOG_EVERY_STEPS * batch_size * self.recipe.options.accumulate
         means = {
             name: round(position.losses.get(name, 0.0) / (seen * task.share), 4)
             for name, task in self.recipe.tasks().items()
         }
-        line: dict[str, Any] = {
-            "step": position.step,
-            "elapsed_s": round(position.elapsed_s),
-            "examples": position.examples,
-            "loss": means,
-        }
-        with (self.out / "train.jsonl").open("a") as lines:
-            lines.write(json.dumps(line) + "\n")
+        loop.write_line(self.out / "train.jsonl", position, means)
+        figures = {f"loss/{name}": mean for name, mean in means.items()}
+        self.curves.add(position.step, figures | {"learning_rate": self.optimiser.param_groups[0]["lr"]})
         position.losses = {}
 
     def save(self) -> None:
         """ckpt-latest/ for readers and state.pt to resume from, each replaced whole."""
         tokenizer = self.batcher.tokenizer
         tokenizer.no_truncation()
-        checkpoint.save(self.out / "ckpt-latest", self.network, tokenizer, self.labels)
+        checkpoint.save(self.out / "ckpt-latest", self._result(), tokenizer, self.labels)
         tokenizer.enable_truncation(self.recipe.optimiser.max_tokens)
         state = {
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "position": vars(self.position),
         }
+        state |= {name: part.state_dict() for name, part in self._extras().items()}
         torch.save(state, self.out / "state.pt.new")
         (self.out / "state.pt.new").rename(self.out / "state.pt")
 
     def restore(self) -> None:
         """Take up the run that state.pt holds."""
         state = torch.load(self.out / "state.pt", map_location=device_of(self.network), weights_only=True)
+        if missing := [name for name in self._extras() if name not in state]:
+            raise checkpoint.CheckpointError(
+                f"{self.out / 'state.pt'} holds no {' and '.join(missing)}: it was made with other options; take those "
+                "options or another folder"
+            )
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.position = Position(**state["position"])
+        for name, part in self._extras().items():
+            part.load_state_dict(state[name])
+
+    def _extras(self) -> dict[str, Any]:
+        """What some options keep beside the network, by its name in state.pt."""
+        parts = {"average": self.average, "ranks": self.ranks, "stop": self.stop}
+        return {name: part for name, part in parts.items() if part is not None}
+
+    def _result(self) -> MultiTaskBert:
+        """The network that the checkpoint holds: the average if there is one, without adapters."""
+        network = self.network if self.average is None else self.average.module
+        if not self.recipe.options.adapter:
+            return network
+        from worker.model.adapters import merged  # noqa: PLC0415 - loads peft, which other runs do without
+
+        return merged(network)
 
 
-def make_optimiser(network: MultiTaskBert, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW over the encoder (word embeddings frozen) and the heads, each with its own peak learning rate."""
-    settings = recipe.optimiser
-    encoder, heads = trainable_parts(network)
-    groups = [
-        {"params": encoder, "lr": settings.encoder_lr, "peak_lr": settings.encoder_lr},
-        {"params": heads, "lr": settings.heads_lr, "peak_lr": settings.heads_lr},
-    ]
-    return torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)
+def _adapt(network: MultiTaskBert, recipe: Recipe) -> Any:
+    """Put in the adapters that the recipe asks for; AdaLoRA's plan of ranks."""
+    if not recipe.options.adapter:
+        return None
+    from worker.model import adapters  # noqa: PLC0415 - loads peft, which other runs do without
 
-
-def learning_rate_factor(spent: float, warm_up: float) -> float:
-    """Linear rise over the first `warm_up` of the budget, then linear fall to 0 at its end.
-
-    By the fraction of time spent, not of steps: a shared machine's speed varies, the end must not.
-    """
-    if spent < warm_up:
-        return max(spent / warm_up, 0.02)
-    return max(0.0, (1.0 - spent) / (1.0 - warm_up))
+    adapters.add_adapters(network, recipe.options)
+    return adapters.RankPlan(network) if recipe.options.adapter == "adalora" else None

@@ -23,17 +23,18 @@ class MultiTaskBert(nn.Module):  # type: ignore[misc]  # torch is not installed 
         self.topic = nn.Linear(config.hidden_size, topic_count)
         self.tags = nn.Linear(config.hidden_size, len(TAG_LABELS))
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Logits for one padded batch.
 
-        input_ids, attention_mask: int64 [B, T]. Returns (sentiment [B, 3], topic [B, K], tags [B, T, 7]);
-        columns in the order of SENTIMENT_LABELS, the label table's topics, TAG_LABELS.
+        input_ids, attention_mask: int64 [B, T]. Returns (sentiment [B, 3], topic [B, K], tags [B, T, 7],
+        token sentiment [B, T, 3]); columns in the order of SENTIMENT_LABELS, the label table's topics, TAG_LABELS.
         """
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         weights = attention_mask.unsqueeze(-1).to(hidden.dtype)
         # Every row holds at least BOS and EOS, so the divisor is never zero.
         mean = self.dropout((hidden * weights).sum(1) / weights.sum(1))
-        return self.sentiment(mean), self.topic(mean), self.tags(self.dropout(hidden))
+        tokens = self.dropout(hidden)
+        return self.sentiment(mean), self.topic(mean), self.tags(tokens), self.sentiment(tokens)
 
 
 def trainable_parts(network: MultiTaskBert) -> tuple[list[nn.Parameter], list[nn.Parameter]]:

@@ -57,7 +57,7 @@ def build(weights: Mapping[str, Floats], shape: Shape, precision: Precision) -> 
         precision: int8 keeps the embeddings in 4-bit blocks and the linear layers in int8; the heads stay float32.
 
     Inputs: input_ids and attention_mask, int64 [B, T], T up to the number of positions. Outputs, float32:
-    sentiment_logits [B, 3], topic_logits [B, K], tag_logits [B, T, 7].
+    sentiment_logits [B, 3], topic_logits [B, K], tag_logits [B, T, 7], token_sentiment_logits [B, T, 3].
     """
     graph = Graph()
     sizes = Sizes.of_input(graph, weights["encoder.embeddings.LayerNorm.bias"].size, shape.heads)
@@ -75,6 +75,7 @@ def build(weights: Mapping[str, Floats], shape: Shape, precision: Precision) -> 
         Port("sentiment_logits", FLOAT, ("B", weights["sentiment.bias"].size)),
         Port("topic_logits", FLOAT, ("B", topics)),
         Port("tag_logits", FLOAT, ("B", "T", weights["tags.bias"].size)),
+        Port("token_sentiment_logits", FLOAT, ("B", "T", weights["sentiment.bias"].size)),
     ]
     return graph.model("analyzer", inputs, outputs)
 
@@ -165,7 +166,7 @@ class BertWriter:
         return self.graph.op("LayerNormalization", rows, scale, bias, axis=-1, epsilon=self.shape.epsilon)
 
     def heads(self, hidden: str, mask: str) -> None:
-        """The three outputs: sentiment and topic from the mean of the token vectors, tags from each vector."""
+        """Sentiment and topic from the mean of the token vectors; tags, and sentiment again, from each vector."""
         graph = self.graph
         hidden = graph.op("Reshape", hidden, self.sizes.by_token)
         total = graph.op("MatMul", graph.op("Unsqueeze", mask, graph.ints(1)), hidden)
@@ -175,6 +176,7 @@ class BertWriter:
             ("sentiment", mean, "sentiment_logits"),
             ("topic", mean, "topic_logits"),
             ("tags", hidden, "tag_logits"),
+            ("sentiment", hidden, "token_sentiment_logits"),
         ):
             weight = graph.constant(np.ascontiguousarray(self.weights[f"{head}.weight"].T))
             product = graph.op("MatMul", source, weight)

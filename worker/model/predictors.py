@@ -4,7 +4,7 @@ All share the worker's own path from text to labels, so that the figures are tho
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -56,24 +56,33 @@ def checkpoint_predictor(folder: Path) -> Predict:
     network, tokenizer, labels = checkpoint.load(folder)
     network.to("cuda" if torch.cuda.is_available() else "cpu")
     return inference_predictor(
-        checkpoint_bundle(folder, tokenizer, labels, network.config.pad_token_id), TorchInference(network)
+        checkpoint_bundle(folder, tokenizer, labels, network.config.pad_token_id), lambda: TorchInference(network)
     )
 
 
-def inference_predictor(bundle: Bundle, inference: Inference) -> Predict:
-    """Ask any `Inference` (embedded onnxruntime, Triton) that runs `bundle`."""
-    analyzer = Analyzer(Preparer(bundle, Identifier(), MAX_WINDOWS), inference, BUDGET)
+def inference_predictor(bundle: Bundle, connect: Callable[[], Inference]) -> Predict:
+    """Ask any `Inference` (embedded onnxruntime, Triton) that runs `bundle`; `connect` is called in its event loop.
+
+    Raises:
+        InferenceUnavailable, ModelInvalid: as `Inference.check`.
+    """
+
+    async def opened() -> Inference:
+        inference = connect()
+        await inference.check()
+        return inference
+
+    # One loop for all calls: clients of a server are bound to the loop that made them.
+    loop = asyncio.new_event_loop()
+    analyzer = Analyzer(Preparer(bundle, Identifier(), MAX_WINDOWS), loop.run_until_complete(opened()), BUDGET)
 
     def predict(texts: Sequence[str]) -> list[Analysis | BadRecord]:
         answers: list[Analysis | BadRecord] = []
         for start in range(0, len(texts), CHUNK):
-            answers += loop.run_until_complete(
-                analyzer.analyze([(text, None) for text in texts[start : start + CHUNK]])
-            )
+            chunk = [(text, None) for text in texts[start : start + CHUNK]]
+            answers += loop.run_until_complete(analyzer.analyze(chunk))
         return answers
 
-    # One loop for all calls: clients of a server are bound to the loop that made them.
-    loop = asyncio.new_event_loop()
     return predict
 
 

@@ -1,9 +1,11 @@
 """The training recipe: which sources, how much of each, and the optimiser's numbers."""
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from worker.model.options import Options, OptionsError, build_options
 
 TASKS = ("sentiment", "ner", "topic")
 
@@ -57,6 +59,7 @@ class Recipe:
     sentiment: Task
     ner: Task
     topic: Task
+    options: Options = field(default_factory=Options)
 
     def tasks(self) -> dict[str, Task]:
         """Task name -> its part."""
@@ -76,14 +79,15 @@ def read_recipe(path: Path) -> Recipe:
     """Read a recipe; RecipeError says what is wrong and where."""
     try:
         return build_recipe(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, tomllib.TOMLDecodeError, TypeError, KeyError) as error:
+    except (OSError, tomllib.TOMLDecodeError, TypeError, KeyError, OptionsError) as error:
         raise RecipeError(f"{path}: {error}") from error
 
 
 def build_recipe(raw: dict[str, Any]) -> Recipe:
-    """A recipe from its parsed TOML; TypeError names a missing or unknown field."""
+    """A recipe from its parsed TOML; TypeError or OptionsError names a missing, unknown or impossible field."""
     tasks = {name: _build_task(raw[name]) for name in TASKS}
-    return Recipe(**{**raw, **tasks, "optimiser": Optimiser(**raw["optimiser"])})
+    options = build_options(raw.get("options", {}))
+    return Recipe(**{**raw, **tasks, "optimiser": Optimiser(**raw["optimiser"]), "options": options})
 
 
 def _build_task(raw: dict[str, Any]) -> Task:

@@ -4,10 +4,13 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain
 from pathlib import Path
 
+from worker.model.augment import Change, make_change
 from worker.model.data import ALIASES, NEUTRAL, DataError, DataFile, Example, held_out, read_examples
+from worker.model.lexica import make_lexica
+from worker.model.pairs import pair_up
 from worker.model.recipe import Recipe, Source
 from worker.model.topics import TopicTable
 
@@ -29,11 +32,15 @@ class Mixture:
     groups: tuple[tuple[Example, ...], ...]
     cumulative: tuple[float, ...]
     seed: int
+    change: Change | None = None  # the recipe's augmentation
+    pairs: float = 0.0  # the recipe's chance of joining two posts
 
     def pool(self, number: int, size: int) -> list[Example]:
         """`size` examples; the same for the same number, so that a resumed run goes on where it stopped."""
         rng = random.Random(f"{self.seed}/{number}")  # noqa: S311 - repeatable on purpose
-        return [rng.choice(group) for group in rng.choices(self.groups, cum_weights=self.cumulative, k=size)]
+        drawn = [rng.choice(group) for group in rng.choices(self.groups, cum_weights=self.cumulative, k=size)]
+        changed = [self.change(example, rng) for example in drawn] if self.change else drawn
+        return pair_up(changed, self.pairs, rng) if self.pairs else changed
 
 
 def load_mixture(recipe: Recipe, data: Path, topics: TopicTable, progress: Progress | None = None) -> Mixture:
@@ -49,12 +56,14 @@ def load_mixture(recipe: Recipe, data: Path, topics: TopicTable, progress: Progr
         if progress:
             progress(done, len(jobs))
     chances = _chances(recipe, {key: (len(rows), weights[key]) for key, rows in groups.items()})
-    return Mixture(tuple(map(tuple, groups.values())), tuple(accumulate(chances[key] for key in groups)), recipe.seed)
+    cumulative = tuple(accumulate(chances[key] for key in groups))
+    change = make_change(recipe.options, make_lexica(chain.from_iterable(groups.values())))
+    return Mixture(tuple(map(tuple, groups.values())), cumulative, recipe.seed, change, recipe.options.pairs)
 
 
 def source_examples(data: Path, task: str, source: Source, recipe: Recipe, topics: TopicTable) -> Iterator[Example]:
     """The training rows of one source in the recipe's languages."""
-    files = [DataFile(path) for path in sorted((data / task / source.name).glob(f"*.{source.split}.jsonl.xz"))]
+    files = [DataFile(path, task) for path in sorted((data / task / source.name).glob(f"*.{source.split}.jsonl.xz"))]
     if not files:
         raise NoDataError(
             f"{data / task / source.name} has no *.{source.split}.jsonl.xz; give the data directory with --data"

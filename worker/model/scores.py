@@ -28,15 +28,15 @@ def set_accuracy(allowed: Sequence[frozenset[int]], predicted: Sequence[int]) ->
 
 
 @dataclass(frozen=True)
-class SpanCounts:
-    """Strict matches: a prediction is right when start, end and type all equal those of a gold span."""
+class Counts:
+    """What precision, recall and F1 are made of; of one class, or of several together."""
 
     hits: int = 0
     predicted: int = 0
     gold: int = 0
 
-    def __add__(self, other: "SpanCounts") -> "SpanCounts":
-        return SpanCounts(self.hits + other.hits, self.predicted + other.predicted, self.gold + other.gold)
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(self.hits + other.hits, self.predicted + other.predicted, self.gold + other.gold)
 
     @property
     def precision(self) -> float:
@@ -45,7 +45,7 @@ class SpanCounts:
 
     @property
     def recall(self) -> float:
-        """Right predictions among all gold spans; 0 without any."""
+        """Right predictions among all that were to be found; 0 without any."""
         return self.hits / self.gold if self.gold else 0.0
 
     @property
@@ -54,12 +54,19 @@ class SpanCounts:
         return 2 * self.hits / (self.predicted + self.gold) if self.predicted + self.gold else 0.0
 
 
-def count_spans(gold: Iterable[Span], predicted: Iterable[Span], types: Sequence[str]) -> SpanCounts:
-    """Compare one text's spans. Gold spans of other types (MISC) are ignored, and so are predictions that touch one."""
+def count_spans(gold: Iterable[Span], predicted: Iterable[Span], types: Sequence[str]) -> dict[str, Counts]:
+    """Compare one text's spans, type by type; a prediction is right when start, end and type all equal a gold span's.
+
+    Gold spans of other types (MISC) are ignored, and so are predictions that touch one.
+    """
     scored = {span for span in gold if span[2] in types}
     other = [span for span in gold if span[2] not in types]
     guesses = {guess for guess in predicted if not any(guess[0] < span[1] and span[0] < guess[1] for span in other)}
-    return SpanCounts(len(scored & guesses), len(guesses), len(scored))
+
+    def of(kind: str, spans: set[Span]) -> int:
+        return sum(span[2] == kind for span in spans)
+
+    return {kind: Counts(of(kind, scored & guesses), of(kind, guesses), of(kind, scored)) for kind in types}
 
 
 def mean(values: Sequence[float]) -> float:

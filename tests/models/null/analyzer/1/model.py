@@ -9,7 +9,9 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 CONFIDENT = 4.0
-CHOSEN = {"sentiment_logits": 1, "topic_logits": 0, "tag_logits": 0}  # neutral, the first topic, O
+# neutral, the first topic, O, neutral
+CHOSEN = {"sentiment_logits": 1, "topic_logits": 0, "tag_logits": 0, "token_sentiment_logits": 1}
+BY_TOKEN = ("tag_logits", "token_sentiment_logits")
 
 
 class TritonPythonModel:
@@ -25,11 +27,11 @@ class TritonPythonModel:
         return [self.answer(request) for request in requests]
 
     def answer(self, request):
-        """Constant logits for every row, and for every token of it in `tag_logits`."""
+        """Constant logits for every row, and for every token of it where the output has them."""
         batch, tokens = pb_utils.get_input_tensor_by_name(request, "input_ids").shape()
         tensors = []
         for name, row in self.rows.items():
-            shape = (batch, tokens, row.size) if name == "tag_logits" else (batch, row.size)
+            shape = (batch, tokens, row.size) if name in BY_TOKEN else (batch, row.size)
             tensors.append(pb_utils.Tensor(name, np.ascontiguousarray(np.broadcast_to(row, shape))))
         return pb_utils.InferenceResponse(output_tensors=tensors)
 
