@@ -195,8 +195,8 @@ def _decode_reason(value: bytes) -> str:
     return "lone_surrogate"
 
 
-def encode(event: Post | EnrichedPost | Analysis) -> bytes:
-    """The JSON value of an event."""
+def encode(event: Post | EnrichedPost | Analysis | dict[str, Any]) -> bytes:
+    """The JSON value of an event, or of an object of plain values."""
     return _encoder.encode(event)
 
 

@@ -73,11 +73,14 @@ class Settings(BaseSettings):
     triton_timeout_s: float = Field(20.0, gt=0, description="deadline of one inference call")
     abstain_below: float = Field(0.0, ge=0, le=1, description="sentiment under this confidence counts as abstained")
 
-    pool_posts: int = Field(512, ge=1, description="posts waiting for inference, at most")
+    pool_posts: int = Field(1024, ge=1, description="posts waiting for inference, at most")
     pool_wait_ms: int = Field(20, ge=0, description="how long a batch that is not full waits for more posts")
-    batch_tokens: int = Field(640, ge=16, description="padded tokens in one batch, at most")
-    batch_posts: int = Field(8, ge=1, description="windows in one batch, at most; CPUs like small batches")
+    batch_tokens: int = Field(512, ge=16, description="padded tokens in one batch, at most")
+    batch_posts: int = Field(16, ge=1, description="windows in one batch, at most; CPUs like small batches")
     batches_in_flight: int = Field(3, ge=1, description="batches at Triton at once")
+    publish_wait_ms: int = Field(
+        30, ge=0, description="how long finished posts wait for more, so that partitions are written to together"
+    )
     max_windows: int = Field(32, ge=1, description="windows of one text, at most; longer is a dead letter")
     strikes: int = Field(3, ge=1, description="failures of one record alone before it is a dead letter")
     future_tolerance_s: float = Field(300, ge=0, description="published_at later than broker time by this is clamped")
@@ -95,7 +98,7 @@ class Settings(BaseSettings):
     entity_forms_per_window: int = Field(2000, ge=1, description="surface forms counted per window and partition")
     aggregate_batch: int = Field(512, ge=1, description="outcomes applied in one Redis call, at most")
     aggregate_wait_ms: int = Field(
-        100, ge=0, description="how long fewer outcomes than that wait for more; each call costs as much as ten of them"
+        300, ge=0, description="how long fewer outcomes than that wait for more; each call costs as much as ten of them"
     )
 
     health_host: str = Field("127.0.0.1", description="address of /health and /metrics")

@@ -5,10 +5,10 @@ What repeats in a batch (cells, forms, buckets) is sent once and referred to by 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
+from worker.events import encode
 from worker.opinion import keys
 from worker.opinion.cells import Bucket, Cell, CopyKey, Measures, Outcome, Retention
 from worker.opinion.increments import Increments, increments
@@ -61,7 +61,7 @@ class BatchWriter:
             ],
             "outcomes": rows,
         }
-        return json.dumps(batch, ensure_ascii=False, separators=(",", ":")).encode()
+        return encode(batch)
 
     def _row(self, outcome: Outcome) -> dict[str, Any]:
         """One outcome and all it adds."""
