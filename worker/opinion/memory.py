@@ -14,7 +14,7 @@ from worker.events import SourcePosition
 from worker.opinion.cells import Bucket, Outcome, Retention
 from worker.opinion.counts import Counts
 from worker.opinion.increments import increments
-from worker.opinion.reader import Cells, FormCounts, Forms, Posts
+from worker.opinion.reader import Cells, FormCounts, Forms, Posts, Stored
 from worker.opinion.store import Applied, Consumed, Positions, position_lost, require_shard
 from worker.settings import Settings
 from worker.timing import Clock, SystemClock
@@ -103,6 +103,10 @@ class MemoryStore:
 
     async def totals(self, shard: str) -> dict[str, int]:
         return {name: value for name, value in self._known(shard).counts.totals.items() if value}
+
+    async def buckets(self, shard: str) -> Stored:
+        counts = self._known(shard).counts
+        return Stored(sorted(counts.posts), sorted(counts.mentions))
 
     async def posts(self, shard: str, buckets: Sequence[Bucket]) -> list[Posts]:
         return [self._known(shard).counts.posts.get(bucket, Posts()) for bucket in buckets]
