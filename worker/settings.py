@@ -98,8 +98,14 @@ class Settings(BaseSettings):
         100, ge=0, description="how long fewer outcomes than that wait for more; each call costs as much as ten of them"
     )
 
-    health_host: str = Field("127.0.0.1", description="address of /health and /metrics")
-    health_port: int = Field(8088, ge=0, le=65535, description="port of /health and /metrics; 0 picks a free one")
+    stalled_after_s: float = Field(
+        600.0,
+        gt=0,
+        description="the process ends when records wait and no committed position moves for so long, no server being "
+        "known to be away; longer than the slowest batch takes with all its retries",
+    )
+    health_host: str = Field("127.0.0.1", description="address of /live, /ready and /metrics")
+    health_port: int = Field(8088, ge=0, le=65535, description="port of /live, /ready and /metrics; 0 picks a free one")
 
     @field_validator("input_topics", mode="before")
     @classmethod

@@ -20,6 +20,8 @@ class Log(StrEnum):
     WORKER_STARTED = "worker_started"
     WORKER_STOPPED = "worker_stopped"
     WORKER_FAILED = "worker_failed"
+    WORKER_STALLED = "worker_stalled"
+    WATCHDOG_BLIND = "watchdog_blind"
     WAITING_FOR_SERVER = "waiting_for_server"
     PARTITIONS_ASSIGNED = "partitions_assigned"
     PARTITIONS_REVOKED = "partitions_revoked"

@@ -269,6 +269,14 @@ def test_a_broken_model_ends_the_worker(line: Line) -> None:
     assert b"POLYVOX_MODELS_DIR" in line.log.read_bytes()
 
 
+def test_a_worker_that_stands_still_ends(line: Line) -> None:
+    """Records wait and nothing is committed for longer than the setting: non-zero, and the log says where."""
+    worker = line.start(POLYVOX_STALLED_AFTER_S="3", POLYVOX_POOL_WAIT_MS="600000", POLYVOX_ROLE="enrich")
+    line.produce(posts(1))
+    assert worker.wait(DEADLINE_S) == 70
+    assert line.logged("worker_stalled") == 1
+
+
 def test_the_faust_command_line_starts_the_worker(line: Line) -> None:
     """`faust -A worker.stream.app worker` does the same work, opens no port of Faust's, and stops cleanly."""
     faust = Path(sys.executable).with_name("faust")

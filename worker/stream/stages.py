@@ -58,6 +58,7 @@ class Stages:
         self._closers: list[Callable[[], Awaitable[None]]] = []
         self._waits_for = "the start"
         self.assigned: set[TopicPartition] = set()
+        self.sought: Mapping[TopicPartition, int] = {}
 
     async def open(self) -> None:
         """Connect and start; waits, retrying, for servers that are away.
@@ -85,7 +86,7 @@ class Stages:
         for name, stage in self._by_name.items():
             self._waits_for = f"{name}: its server does not answer"
             await _patiently(name, stage.start)
-            stage.failed.add_done_callback(_end_process)
+            stage.failed.add_done_callback(end_process_of)
         self._waits_for = "partitions"
         self._closers.append(store.aclose)
 
@@ -108,7 +109,8 @@ class Stages:
     async def positions(self, assigned: list[TopicPartition]) -> Mapping[TopicPartition, int]:
         """Where the aggregate stage reads on; see `AggregateStage.positions`."""
         stage = self._aggregate
-        return await _patiently("Redis", lambda: stage.positions(assigned)) if stage and assigned else {}
+        self.sought = await _patiently("Redis", lambda: stage.positions(assigned)) if stage and assigned else {}
+        return self.sought
 
     def stage(self, name: str) -> Stage:
         """A stage that `open` started."""
@@ -118,8 +120,13 @@ class Stages:
         """None when records flow; otherwise what is missing."""
         if not self._by_name or not self.assigned:
             return f"waiting for {self._waits_for}"
-        away = [name for name, stage in self._by_name.items() if stage.outage]
+        away = [name for name, outage in self.outages.items() if outage]
         return f"{', '.join(away)}: a server does not answer" if away else None
+
+    @property
+    def outages(self) -> dict[str, bool]:
+        """Of each stage that runs, whether a server is known to be away."""
+        return {name: stage.outage for name, stage in self._by_name.items()}
 
     async def settle_shortly(self) -> None:
         """Before a rebalance: settle what can be settled in a moment, so that little is read twice."""
@@ -158,7 +165,8 @@ async def _patiently(target: str, call: Callable[[], Awaitable[Result]]) -> Resu
             await asyncio.sleep(backoff.next_s())
 
 
-def _end_process(failed: asyncio.Future[None]) -> None:
+def end_process_of(failed: asyncio.Future[None]) -> None:
+    """End the process when a future, once done, has failed."""
     if not failed.cancelled() and (error := failed.exception()) is not None:
         end_process(error)
 
