@@ -80,6 +80,20 @@ class Settings(BaseSettings):
     batches_in_flight: int = Field(3, ge=1, description="batches at Triton at once")
     max_windows: int = Field(32, ge=1, description="windows of one text, at most; longer is a dead letter")
     strikes: int = Field(3, ge=1, description="failures of one record alone before it is a dead letter")
+    dead_letter_window: int = Field(
+        1000,
+        ge=1,
+        description="records over which the share of dead letters is taken, in each process; not judged before",
+    )
+    dead_letter_max_share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="the process ends before it publishes more dead letters than this share; 1 never ends it",
+    )
+    dead_letter_max_consecutive: int = Field(
+        500, ge=1, description="the process ends before it publishes more dead letters than this without a good record"
+    )
     future_tolerance_s: float = Field(300, ge=0, description="published_at later than broker time by this is clamped")
 
     redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="redis:// or rediss://")

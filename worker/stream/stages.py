@@ -11,7 +11,7 @@ from typing import NoReturn, Protocol, TypeVar
 from worker.analysis.bundle import Bundle
 from worker.analysis.choice import make_inference
 from worker.analysis.prepare import Preparer
-from worker.errors import PolyvoxError, Transient
+from worker.errors import PolyvoxError, TooManyDeadLetters, Transient
 from worker.feeds.topics import ensure_topics, topic_ids
 from worker.opinion.store import AggregateStore
 from worker.settings import Settings
@@ -27,6 +27,9 @@ Result = TypeVar("Result")
 
 EXIT_FAILED = 70
 """EX_SOFTWARE of sysexits.h: the supervisor starts the worker again."""
+
+EXIT_DEAD_LETTERS = 78
+"""EX_CONFIG of sysexits.h: a limit on dead letters is exceeded; starting again would dead-letter as many more."""
 
 STOP_DRAIN_S = 10.0
 REVOKE_DRAIN_S = 2.0
@@ -178,4 +181,4 @@ def end_process(error: BaseException) -> NoReturn:
         Log.WORKER_FAILED, error=str(error), kind=type(error).__name__, exc_info=None if known else error
     )
     sys.stderr.flush()
-    os._exit(EXIT_FAILED)
+    os._exit(EXIT_DEAD_LETTERS if isinstance(error, TooManyDeadLetters) else EXIT_FAILED)
