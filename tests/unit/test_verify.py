@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.histories import DAY_S, History, audit, histories, record
 from tests.opinion_outcomes import NOW_S, SHARD, Words, dead, post, settings
 from worker.events import EnrichedPost
-from worker.opinion.cells import Measures, Outcome
+from worker.opinion.cells import Bucket, Measures, Outcome
 from worker.opinion.reader import Posts
 from worker.verify.compare import Snapshot
 
@@ -53,7 +53,7 @@ def damaged(stored: Snapshot, data: st.DataObject) -> Snapshot:
     """One value changed by one or taken away, or one that nothing implies."""
     total = st.sampled_from(sorted(name for name in stored.totals if name != "applied_ms" and "too_late" not in name))
     posts, mentions = dict(stored.posts), dict(stored.mentions)
-    what = data.draw(st.sampled_from(["total", "count", "cell", "mention", "bucket", "extra"]))
+    what = data.draw(st.sampled_from(["total", "count", "cell", "mention", "bucket", "extra", "extra bucket"]))
     if what == "total":
         name = data.draw(total)
         return replace(
@@ -68,7 +68,9 @@ def damaged(stored: Snapshot, data: st.DataObject) -> Snapshot:
     bucket = data.draw(st.sampled_from(sorted(each for each in posts if posts[each].cells)))
     cells, counts = dict(posts[bucket].cells), dict(posts[bucket].counts)
     cell = data.draw(st.sampled_from(sorted(cells)))
-    if what == "count":
+    if what == "extra bucket":
+        bucket, counts = Bucket("hour", NOW_S // 3600 * 3600 - 7200), {}
+    elif what == "count":
         counts["newest_event_ms"] -= 1
     elif what == "cell":
         cells[cell] = cells[cell].plus(Measures(score_micros=data.draw(st.sampled_from([1, -1]))))
