@@ -63,6 +63,7 @@ def test_a_kill_in_the_middle_loses_and_doubles_nothing(line: Line) -> None:
     in_transaction(line, posts(40, first=1000), commit=True)
     worker = line.start(**quick)
     line.applied(50)
+    assert verify(settings, SystemClock()).holds, "while the worker runs"
     worker.kill()
     worker.wait()
     line.workers.clear()

@@ -58,15 +58,21 @@ class AggregateStage:
         self._task = asyncio.create_task(self._apply_loop())
         self._task.add_done_callback(self._on_task_end)
 
-    async def positions(self, assigned: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """Where to read on in each assigned partition, as stored in Redis; absent where nothing is stored."""
+    async def positions(self, assigned: Iterable[TopicPartition]) -> dict[TopicPartition, int | None]:
+        """Where to read on in each assigned partition, as stored in Redis.
+
+        None where nothing is stored and `start_at` is `earliest`: from the beginning, whatever the group has committed,
+        since a Redis that is new or was emptied has counted none of it. Absent: where the group says.
+        """
         shards = {tp: self._parts.routes.source_shard(tp.partition) for tp in assigned}
         stored = await self._parts.store.positions(sorted({shard for shard in shards.values() if shard}))
-        found: dict[TopicPartition, int] = {}
+        found: dict[TopicPartition, int | None] = {}
         for tp, shard in shards.items():
             offset = stored.get(shard or "", {}).get((tp.topic, tp.partition))
             if shard is not None and offset is not None:
                 found[tp] = self._expected[shard, tp] = self._sought[tp] = offset
+            elif shard is not None and self._settings.start_at == "earliest":
+                found[tp] = None
         return found
 
     def admit(self, record: SourceRecord) -> None:

@@ -61,7 +61,7 @@ class Stages:
         self._closers: list[Callable[[], Awaitable[None]]] = []
         self._waits_for = "the start"
         self.assigned: set[TopicPartition] = set()
-        self.sought: Mapping[TopicPartition, int] = {}
+        self.sought: Mapping[TopicPartition, int | None] = {}
 
     async def open(self) -> None:
         """Connect and start; waits, retrying, for servers that are away.
@@ -109,7 +109,7 @@ class Stages:
         )
         self._by_name["enrich"] = EnrichStage(parts, settings)
 
-    async def positions(self, assigned: list[TopicPartition]) -> Mapping[TopicPartition, int]:
+    async def positions(self, assigned: list[TopicPartition]) -> Mapping[TopicPartition, int | None]:
         """Where the aggregate stage reads on; see `AggregateStage.positions`."""
         stage = self._aggregate
         self.sought = await _patiently("Redis", lambda: stage.positions(assigned)) if stage and assigned else {}

@@ -135,7 +135,7 @@ class Watchdog:
             still.restart()
 
 
-def kafka_lags(settings: Settings, sought: Mapping[TopicPartition, int]) -> list[PartitionLag]:
+def kafka_lags(settings: Settings, sought: Mapping[TopicPartition, int | None]) -> list[PartitionLag]:
     """The lags of this role's group, of partitions in which something is due.
 
     Args:
