@@ -10,6 +10,8 @@ PolyvoxError
     ├── InferenceRejected     the server refused this batch (shape, size, backend exception)
     ├── ModelInvalid          a model, bundle or answer is not what the configuration says
     ├── PositionLost          a stored position and the log disagree; continuing would lose or double
+    ├── Stalled               records wait and none is settled; a restart may help, going on does not
+    ├── TooManyDeadLetters    what is dead-lettered is not the records' fault; going on would dead-letter everything
     ├── ConfigInvalid         a setting or a server's configuration is unusable
     └── PlatformUnsupported   this machine lacks something the local stack needs
 
@@ -74,6 +76,14 @@ class ModelInvalid(Permanent):
 
 class PositionLost(Permanent):
     """A stored position and the log disagree."""
+
+
+class Stalled(Permanent):
+    """Records wait, no server is known to be away, and no position has moved for too long."""
+
+
+class TooManyDeadLetters(Permanent):
+    """More records are dead-lettered than bad records explain."""
 
 
 class ConfigInvalid(Permanent):

@@ -83,6 +83,20 @@ class Settings(BaseSettings):
     )
     max_windows: int = Field(32, ge=1, description="windows of one text, at most; longer is a dead letter")
     strikes: int = Field(3, ge=1, description="failures of one record alone before it is a dead letter")
+    dead_letter_window: int = Field(
+        1000,
+        ge=1,
+        description="records over which the share of dead letters is taken, in each process; not judged before",
+    )
+    dead_letter_max_share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="the process ends before it publishes more dead letters than this share; 1 never ends it",
+    )
+    dead_letter_max_consecutive: int = Field(
+        500, ge=1, description="the process ends before it publishes more dead letters than this without a good record"
+    )
     future_tolerance_s: float = Field(300, ge=0, description="published_at later than broker time by this is clamped")
 
     redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="redis:// or rediss://")
@@ -101,8 +115,14 @@ class Settings(BaseSettings):
         300, ge=0, description="how long fewer outcomes than that wait for more; each call costs as much as ten of them"
     )
 
-    health_host: str = Field("127.0.0.1", description="address of /health and /metrics")
-    health_port: int = Field(8088, ge=0, le=65535, description="port of /health and /metrics; 0 picks a free one")
+    stalled_after_s: float = Field(
+        600.0,
+        gt=0,
+        description="the process ends when records wait and no committed position moves for so long, no server being "
+        "known to be away; longer than the slowest batch takes with all its retries",
+    )
+    health_host: str = Field("127.0.0.1", description="address of /live, /ready and /metrics")
+    health_port: int = Field(8088, ge=0, le=65535, description="port of /live, /ready and /metrics; 0 picks a free one")
 
     @field_validator("input_topics", mode="before")
     @classmethod

@@ -20,12 +20,15 @@ class Log(StrEnum):
     WORKER_STARTED = "worker_started"
     WORKER_STOPPED = "worker_stopped"
     WORKER_FAILED = "worker_failed"
+    WORKER_STALLED = "worker_stalled"
+    WATCHDOG_BLIND = "watchdog_blind"
     WAITING_FOR_SERVER = "waiting_for_server"
     PARTITIONS_ASSIGNED = "partitions_assigned"
     PARTITIONS_REVOKED = "partitions_revoked"
     POSITION_SOUGHT = "position_sought"
     TOPICS_CREATED = "topics_created"
     DEAD_LETTERED = "dead_lettered"
+    TOO_MANY_DEAD_LETTERS = "too_many_dead_letters"
     HINT_CONFLICT = "hint_conflict"
     INFERENCE_OUTAGE = "inference_outage"
     INFERENCE_RESUMED = "inference_resumed"
@@ -95,6 +98,14 @@ RECORDS = Counter(
     "polyvox_records_total", "Input records with an outcome.", ["outcome"], registry=REGISTRY
 )  # outcome: analysed, dead_lettered, tombstone
 DEAD_LETTERS = Counter("polyvox_dead_letters_total", "Dead letters published.", ["stage", "reason"], registry=REGISTRY)
+DEAD_LETTER_SHARE = Gauge(
+    "polyvox_dead_letter_share",
+    "Share of dead letters in the window; the process ends over its limit.",
+    registry=REGISTRY,
+)
+DEAD_LETTERS_IN_A_ROW = Gauge(
+    "polyvox_dead_letters_in_a_row", "Dead letters since the last good record; as above.", registry=REGISTRY
+)
 APPLIED = Counter("polyvox_applied_total", "Outcomes given to Redis.", ["result"], registry=REGISTRY)  # first, repeat
 TOKENS = Counter("polyvox_tokens_total", "Tokens sent to inference.", ["kind"], registry=REGISTRY)  # real, padded
 BATCH_POSTS = Histogram("polyvox_batch_windows", "Windows in one batch.", buckets=BATCH_BUCKETS, registry=REGISTRY)

@@ -262,11 +262,39 @@ def test_reading_everything_again_changes_no_counter(line: Line) -> None:
     assert (after.analysed, after.copies, after.received) == (before.analysed, before.copies, before.received + 1)
 
 
+def test_an_emptied_redis_is_counted_anew(line: Line) -> None:
+    """Redis lost everything: the next worker reads the outcomes from their beginning, without one inference."""
+
+    async def empty() -> None:
+        link = Link(line.addresses.redis_url, 5.0)
+        await link.redis.flushall()
+        await link.aclose()
+
+    line.start()
+    line.produce([*posts(60), *POISON])
+    line.applied(line.produced)
+    before = line.totals()
+    assert line.stop() == [0]
+    asyncio.run(empty())
+    line.start()
+    line.applied(line.produced)
+    assert line.totals() == before
+    assert set(line.outcomes().values()) == {1}
+
+
 def test_a_broken_model_ends_the_worker(line: Line) -> None:
     """A deployment whose model is missing ends non-zero and consumes nothing."""
     worker = line.start(POLYVOX_MODEL_NAME="absent")
     assert worker.wait(DEADLINE_S) == 70
     assert b"POLYVOX_MODELS_DIR" in line.log.read_bytes()
+
+
+def test_a_worker_that_stands_still_ends(line: Line) -> None:
+    """Records wait and nothing is committed for longer than the setting: non-zero, and the log says where."""
+    worker = line.start(POLYVOX_STALLED_AFTER_S="3", POLYVOX_POOL_WAIT_MS="600000", POLYVOX_ROLE="enrich")
+    line.produce(posts(1))
+    assert worker.wait(DEADLINE_S) == 70
+    assert line.logged("worker_stalled") == 1
 
 
 def test_the_faust_command_line_starts_the_worker(line: Line) -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from worker.analysis.bundle import Bundle
 from worker.analysis.inference import ScriptedInference
 from worker.analysis.prepare import Preparer
-from worker.errors import ModelInvalid
+from worker.errors import ModelInvalid, TooManyDeadLetters
 from worker.events import ORIGIN_HEADER, SourcePosition, dead_letter_from_headers, decode_enriched, encode_origin
 from worker.settings import load_settings
 from worker.stream.enrich import EnrichParts, EnrichStage
@@ -275,6 +275,15 @@ def test_a_refused_publish_fails_the_stage(bench: Bench) -> None:
 
     run(scenario())
     assert bench.acked == []
+
+
+def test_a_deployment_that_fails_everywhere_stops(bench: Bench) -> None:
+    """Only bad records: the stage fails at the limit, and what is over it is neither published nor acknowledged."""
+    limit = SETTINGS.dead_letter_max_consecutive
+    with pytest.raises(TooManyDeadLetters):
+        run(bench.outcomes([bench.record(offset, b"not json") for offset in range(limit + 100)]))
+    published = [record for records in bench.publisher.partitions.values() for record in records]
+    assert len(bench.acked) <= len(published) <= limit
 
 
 def test_revoked_partitions_are_forgotten(bench: Bench) -> None:

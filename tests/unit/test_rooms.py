@@ -52,7 +52,8 @@ BELOW = {
     "stream": ["analysis", "feeds", "opinion", "text"],
     "model": ["analysis", "text"],
     "local": ["feeds", "opinion", "analysis"],
-    "cli": ["analysis", "feeds", "local", "model", "opinion", "stream", "text"],
+    "verify": ["feeds", "opinion", "stream"],
+    "cli": ["analysis", "feeds", "local", "model", "opinion", "stream", "text", "verify"],
 }
 
 

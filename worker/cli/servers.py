@@ -21,7 +21,7 @@ def add_to(app: typer.Typer) -> None:
             "POLYVOX_KAFKA_BROKERS=kafka:9092 POLYVOX_TRITON_URL=triton:8001 polyvox run",
             after="Logs are JSON lines on standard error. GET /live, /ready and /metrics answer at POLYVOX_HEALTH_HOST "
             "and POLYVOX_HEALTH_PORT. SIGTERM and Ctrl-C finish what was read and end with 0; 2 means unusable "
-            "settings, 70 a failure after which a supervisor may start it again.",
+            "settings, 70 a failure after which a supervisor may start it again, 78 too many dead letters: look first.",
         )
     )(run)
     status.add_to(app)

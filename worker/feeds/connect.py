@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka import errors as kafka_errors
@@ -13,6 +13,9 @@ from worker.errors import BrokerUnavailable, ConfigInvalid, PolyvoxError
 from worker.settings import Settings
 
 Client = TypeVar("Client", KafkaAdminClient, KafkaConsumer, KafkaProducer)
+
+Isolation = Literal["read_uncommitted", "read_committed"]
+"""Whether records of open and aborted transactions are read; the worker reads without them."""
 
 BOOTSTRAP_TIMEOUT_MS = 5_000
 REQUEST_TIMEOUT_MS = 10_000
@@ -128,7 +131,7 @@ def admin(settings: Settings) -> Iterator[KafkaAdminClient]:
 
 
 @contextmanager
-def consumer(settings: Settings) -> Iterator[KafkaConsumer]:
+def consumer(settings: Settings, isolation: Isolation = "read_uncommitted") -> Iterator[KafkaConsumer]:
     """A consumer without a group: its partitions are assigned by hand; errors as in `broker_errors`.
 
     A group would cost a join, which Tansu holds for the whole rebalance timeout.
@@ -140,6 +143,7 @@ def consumer(settings: Settings) -> Iterator[KafkaConsumer]:
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            isolation_level=isolation,
             allow_auto_create_topics=False,
             fetch_max_wait_ms=FETCH_WAIT_MS,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kafka import KafkaConsumer, TopicPartition
@@ -51,13 +51,25 @@ def lag(settings: Settings) -> list[PartitionLag]:
     Raises:
         BrokerUnavailable: the cluster cannot be reached.
     """
+    return _lag(settings, {stage: (stage, "all") for stage in stage_topics(settings)})
+
+
+def own_lag(settings: Settings) -> list[PartitionLag]:
+    """As `lag`, of the settings' role and its own group alone."""
+    stages = stage_topics(settings) if settings.role == "all" else [settings.role]
+    return _lag(settings, dict.fromkeys(stages, (settings.role,)))
+
+
+def _lag(settings: Settings, roles: Mapping[str, Sequence[str]]) -> list[PartitionLag]:
+    """The lag of some stages; `roles` names those whose groups count for each."""
+    topics = stage_topics(settings)
     with consumer(settings) as client:
         there = client.topics()
-        partitions = {stage: _partitions(client, topics, there) for stage, topics in stage_topics(settings).items()}
+        partitions = {stage: _partitions(client, topics[stage], there) for stage in roles}
         every = [partition for found in partitions.values() for partition in found]
         begins = client.beginning_offsets(every) if every else {}
         ends = end_offsets(client, every)
-    committed = _committed(settings, partitions)
+    committed = _committed(settings, partitions, roles)
     return [
         PartitionLag(
             stage,
@@ -76,12 +88,14 @@ def _partitions(client: KafkaConsumer, topics: list[str], there: set[str]) -> li
     return [partition for topic in topics if topic in there for partition in partitions_of(client, topic)]
 
 
-def _committed(settings: Settings, partitions: Mapping[str, list[TopicPartition]]) -> dict[TopicPartition, int]:
+def _committed(
+    settings: Settings, partitions: Mapping[str, list[TopicPartition]], roles: Mapping[str, Sequence[str]]
+) -> dict[TopicPartition, int]:
     """The furthest committed offset of each partition; the broker answers -1 where a group has none."""
     furthest: dict[TopicPartition, int] = {}
     with admin(settings) as client:
         for stage, wanted in partitions.items():
-            for role in (stage, "all") if wanted else ():
+            for role in roles[stage] if wanted else ():
                 group = f"{settings.app_id}.{role}"
                 for partition, entry in client.list_group_offsets({group: wanted})[group].items():
                     if entry.offset >= 0:

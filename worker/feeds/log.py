@@ -76,18 +76,21 @@ def read_range(client: KafkaConsumer, partition: TopicPartition, begin: int, end
     Raises:
         BrokerUnavailable: the log did not come within `SILENCE_LIMIT_S`.
     """
+    return [record for piece in read_pieces(client, partition, begin, end) for record in piece]
+
+
+def read_pieces(client: KafkaConsumer, partition: TopicPartition, begin: int, end: int) -> Iterator[list[Record]]:
+    """As `read_range`, poll by poll, for a stretch that does not fit in memory."""
     client.assign([partition])
     client.seek(partition, begin)
-    records: list[Record] = []
     deadline = Deadline.after(SILENCE_LIMIT_S, SystemClock())
     while client.position(partition) < end:
         batch = client.poll(timeout_ms=POLL_MS).get(partition, [])
-        records.extend(_record(found) for found in batch if found.offset < end)
         if batch:
+            yield [_record(found) for found in batch if found.offset < end]
             deadline = Deadline.after(SILENCE_LIMIT_S, SystemClock())
         elif deadline.passed():
             raise BrokerUnavailable(f"{_names([partition])} gave no record for {SILENCE_LIMIT_S:.0f} s")
-    return records
 
 
 def follow(client: KafkaConsumer, start: Mapping[TopicPartition, int]) -> Iterator[list[Record]]:

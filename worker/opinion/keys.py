@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from worker.opinion.cells import Bucket, Cell, Measures
+from worker.opinion.cells import Bucket, Cell, Level, Measures
 
 LAYOUT_VERSION = 1
 LAYOUT = "polyvox:layout"
@@ -13,7 +13,8 @@ COPY_SUBSETS = 1024
 """A day's post ids lie in this many sets: sets of up to 512 integers take 8 bytes an entry, larger ones about 60."""
 
 _SEPARATOR = "\x1f"
-_LEVEL_CODES = {"minute": "m", "five_minutes": "f", "hour": "h", "day": "d"}
+_LEVEL_CODES: dict[Level, str] = {"minute": "m", "five_minutes": "f", "hour": "h", "day": "d"}
+_LEVELS = {code: level for level, code in _LEVEL_CODES.items()}
 
 
 def prefix(shard: str) -> str:
@@ -24,6 +25,12 @@ def prefix(shard: str) -> str:
 def bucket_suffix(bucket: Bucket) -> str:
     """A bucket in a key: `m:1700000040`."""
     return f"{_LEVEL_CODES[bucket.level]}:{bucket.start_s}"
+
+
+def parse_bucket_suffix(suffix: str) -> Bucket:
+    """The bucket of the end of a key."""
+    code, _, start_s = suffix.partition(":")
+    return Bucket(_LEVELS[code], int(start_s))
 
 
 def strikes(event_id: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from worker.opinion import keys
 from worker.opinion.cells import Bucket, Cell, Measures
@@ -42,6 +42,13 @@ class FormCounts:
     lost: int = 0
 
 
+class Stored(NamedTuple):
+    """The buckets of one shard that exist."""
+
+    posts: list[Bucket]
+    mentions: list[Bucket]
+
+
 class Reader(Protocol):
     """Reads the aggregates of one shard at a time; answers in the order of the buckets asked for."""
 
@@ -51,6 +58,10 @@ class Reader(Protocol):
 
     async def totals(self, shard: str) -> dict[str, int]:
         """The counters over all time; names in `docs/redis-layout.md`."""
+        ...
+
+    async def buckets(self, shard: str) -> Stored:
+        """Every bucket that is there; walks all keys of the database, so not for dashboards."""
         ...
 
     async def posts(self, shard: str, buckets: Sequence[Bucket]) -> list[Posts]:
@@ -88,6 +99,18 @@ class RedisReader:
         async with self._link.use("reading totals") as client:
             found = await client.hgetall(f"{keys.prefix(shard)}:totals")
         return {str(name): int(value) for name, value in found.items()}
+
+    async def buckets(self, shard: str) -> Stored:
+        found, start, cursor = Stored([], []), f"{keys.prefix(shard)}:", 0
+        while True:
+            async with self._link.use("listing keys") as client:
+                cursor, names = await client.scan(cursor, match=f"{start}*", count=_PIECE)
+            for name in names:
+                kind, _, suffix = str(name).removeprefix(start).partition(":")
+                if kind in ("posts", "mentions"):
+                    getattr(found, kind).append(keys.parse_bucket_suffix(suffix))
+            if int(cursor) == 0:
+                return Stored(sorted(set(found.posts)), sorted(set(found.mentions)))
 
     async def posts(self, shard: str, buckets: Sequence[Bucket]) -> list[Posts]:
         replies = await self._read(_names(shard, "posts", buckets), lambda pipe, key: pipe.hgetall(key))

@@ -12,11 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 
-import msgspec
-
-from worker.errors import BadRecord, PositionLost, StoreUnavailable
-from worker.events import ORIGIN_HEADER, decode_enriched, decode_origin, position_from_headers
+from worker.errors import PositionLost, StoreUnavailable
 from worker.opinion.cells import Outcome
+from worker.opinion.outcomes import read_outcome
 from worker.opinion.store import Applied, Consumed, Store
 from worker.settings import Settings
 from worker.stream.records import Routes, SourceRecord, TopicPartition
@@ -60,15 +58,21 @@ class AggregateStage:
         self._task = asyncio.create_task(self._apply_loop())
         self._task.add_done_callback(self._on_task_end)
 
-    async def positions(self, assigned: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """Where to read on in each assigned partition, as stored in Redis; absent where nothing is stored."""
+    async def positions(self, assigned: Iterable[TopicPartition]) -> dict[TopicPartition, int | None]:
+        """Where to read on in each assigned partition, as stored in Redis.
+
+        None where nothing is stored and `start_at` is `earliest`: from the beginning, whatever the group has committed,
+        since a Redis that is new or was emptied has counted none of it. Absent: where the group says.
+        """
         shards = {tp: self._parts.routes.source_shard(tp.partition) for tp in assigned}
         stored = await self._parts.store.positions(sorted({shard for shard in shards.values() if shard}))
-        found: dict[TopicPartition, int] = {}
+        found: dict[TopicPartition, int | None] = {}
         for tp, shard in shards.items():
             offset = stored.get(shard or "", {}).get((tp.topic, tp.partition))
             if shard is not None and offset is not None:
                 found[tp] = self._expected[shard, tp] = self._sought[tp] = offset
+            elif shard is not None and self._settings.start_at == "earliest":
+                found[tp] = None
         return found
 
     def admit(self, record: SourceRecord) -> None:
@@ -190,29 +194,15 @@ def _read_outcomes(batch: Sequence[SourceRecord]) -> list[Outcome | None]:
 
 def _read_outcome(record: SourceRecord) -> Outcome | None:
     """The outcome in a record; None, logged, for a record that polyvox did not write."""
-    headers = dict(record.headers)
     try:
-        position, broker_ms = position_from_headers(record.headers)
-        origin = decode_origin(headers[ORIGIN_HEADER]) if ORIGIN_HEADER in headers else None
-        if "pv-reason" in headers:
-            return Outcome(
-                position=position,
-                kind="dead_lettered",
-                broker_ms=broker_ms,
-                origin=origin,
-                reason=headers["pv-reason"].decode(),
-            )
-        if record.value is None:
-            return Outcome(position=position, kind="tombstone", broker_ms=broker_ms)
-        event = decode_enriched(record.value)
-        return Outcome(position=position, kind="analysed", broker_ms=broker_ms, origin=origin, event=event)
-    except (KeyError, ValueError, msgspec.DecodeError, BadRecord) as error:
+        return read_outcome(record.headers, record.value)
+    except ValueError as error:
         get_logger().error(
             Log.FOREIGN_RECORD,
             topic=record.tp.topic,
             partition=record.tp.partition,
             offset=record.offset,
-            error=type(error).__name__,
+            error=type(error.__cause__ or error).__name__,
         )
         return None
 

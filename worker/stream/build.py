@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from worker.stream.driver import seeking_transport
 from worker.stream.health import serve
 from worker.stream.kafka import ssl_context
 from worker.stream.records import TopicPartition
-from worker.stream.stages import Stages, end_process
+from worker.stream.stages import Stages, end_process, end_process_of
+from worker.stream.watchdog import Watchdog, Watched, holds_record, kafka_lags
 from worker.telemetry import LAG, Log, configure_logging, get_logger
+from worker.timing import SystemClock
 
 LAG_INTERVAL_S = 2.0
 BUFFERED_RUNS = 64
@@ -42,6 +45,7 @@ class PolyvoxApp(faust.App):  # type: ignore[misc]  # Faust ships no types
     stages: Stages
     worker_settings: Settings
     _health: web.AppRunner | None = None
+    _watch: asyncio.Task[None] | None = None
 
     async def on_start(self) -> None:
         await super().on_start()
@@ -50,10 +54,14 @@ class PolyvoxApp(faust.App):  # type: ignore[misc]  # Faust ships no types
             self._health, port = await serve(settings.health_host, settings.health_port, self.stages.readiness)
             get_logger().info(Log.WORKER_STARTED, role=settings.role, health=f"{settings.health_host}:{port}")
             await self.stages.open()
+            self._watch = asyncio.create_task(_watchdog(self.stages, settings).run())
+            self._watch.add_done_callback(end_process_of)
         except Exception as error:  # noqa: BLE001  # whatever it is, it must not be lost in Faust
             end_process(error)
 
     async def on_shutdown(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
         await self.stages.aclose()
         if self._health is not None:
             await self._health.cleanup()
@@ -96,6 +104,16 @@ def create_app(settings: Settings) -> PolyvoxApp:
         _add_agent(app, "aggregate", sorted(outputs))
     _connect_signals(app, stages, outputs)
     return app
+
+
+def _watchdog(stages: Stages, settings: Settings) -> Watchdog:
+    watched = Watched(
+        assigned=lambda: stages.assigned,
+        outages=lambda: stages.outages,
+        lags=lambda: kafka_lags(settings, stages.sought),
+        holds_record=partial(holds_record, settings),
+    )
+    return Watchdog(watched, SystemClock(), settings.stalled_after_s)
 
 
 def _add_agent(app: PolyvoxApp, name: str, topics: list[str]) -> None:

@@ -22,7 +22,8 @@ from worker.stream.aggregate import check_start
 from worker.stream.records import SourceRecord, TopicPartition
 from worker.telemetry import Log, get_logger
 
-Positions = Callable[[list[TopicPartition]], Awaitable[Mapping[TopicPartition, int]]]
+Positions = Callable[[list[TopicPartition]], Awaitable[Mapping[TopicPartition, int | None]]]
+"""Where to read on in partitions; None is the beginning of the log."""
 
 RUN_RECORDS = 64
 
@@ -73,9 +74,10 @@ def seeking_transport(topics: frozenset[str], positions: Positions, fetch_wait_m
             if not known:
                 return
             tps = [TP(*tp) for tp in known]
-            first = await self.earliest_offsets(*tps)
-            check_start(known, {TopicPartition(*tp): offset for tp, offset in first.items()})
-            for tp, offset in known.items():
+            first = {TopicPartition(*tp): offset for tp, offset in (await self.earliest_offsets(*tps)).items()}
+            start = {tp: (first.get(tp) or 0) if offset is None else offset for tp, offset in known.items()}
+            check_start(start, first)
+            for tp, offset in start.items():
                 await self.seek(TP(*tp), offset)
                 # Faust commits only from here on: without it, acks beyond the group's offset look like a gap.
                 self._committed_offset[TP(*tp)] = offset

@@ -23,6 +23,7 @@ from worker.analysis.prepare import Prepared, Preparer
 from worker.errors import BadRecord
 from worker.settings import Settings
 from worker.stream.commit import Ledger, settle
+from worker.stream.limits import DeadLetterLimits
 from worker.stream.outcomes import Outcomes
 from worker.stream.records import OutputRecord, Routes, SourceRecord, TopicPartition
 from worker.stream.recovery import Recovery
@@ -62,6 +63,7 @@ class EnrichStage:
         self._parts = parts
         self._settings = settings
         self._outcomes = Outcomes(parts.routes, parts.bundle.model, settings.future_tolerance_s)
+        self._limits = DeadLetterLimits.of(settings)
         self._budget = TokenBudget(settings.batch_tokens, settings.batch_posts)
         self._recovery = Recovery(self._infer, self._canary, parts.strike, settings.strikes, self._set_outage)
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="enrich")
@@ -257,5 +259,6 @@ class EnrichStage:
                 await settle(ledger, partial(self._publish, self._parts.routes.output_partition(tp)))
 
     async def _publish(self, partition: int, records: Sequence[OutputRecord]) -> None:
+        self._limits.check(records, self._parts.routes.dead_letters_topic)
         await self._parts.publisher.publish(partition, records)
         self._outcomes.count(records, self._parts.clock.unix_ms())

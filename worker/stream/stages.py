@@ -11,7 +11,7 @@ from typing import NoReturn, Protocol, TypeVar
 from worker.analysis.bundle import Bundle
 from worker.analysis.choice import make_inference
 from worker.analysis.prepare import Preparer
-from worker.errors import PolyvoxError, Transient
+from worker.errors import PolyvoxError, TooManyDeadLetters, Transient
 from worker.feeds.topics import ensure_topics, topic_ids
 from worker.opinion.store import AggregateStore
 from worker.settings import Settings
@@ -27,6 +27,9 @@ Result = TypeVar("Result")
 
 EXIT_FAILED = 70
 """EX_SOFTWARE of sysexits.h: the supervisor starts the worker again."""
+
+EXIT_DEAD_LETTERS = 78
+"""EX_CONFIG of sysexits.h: a limit on dead letters is exceeded; starting again would dead-letter as many more."""
 
 STOP_DRAIN_S = 10.0
 REVOKE_DRAIN_S = 2.0
@@ -58,6 +61,7 @@ class Stages:
         self._closers: list[Callable[[], Awaitable[None]]] = []
         self._waits_for = "the start"
         self.assigned: set[TopicPartition] = set()
+        self.sought: Mapping[TopicPartition, int | None] = {}
 
     async def open(self) -> None:
         """Connect and start; waits, retrying, for servers that are away.
@@ -85,7 +89,7 @@ class Stages:
         for name, stage in self._by_name.items():
             self._waits_for = f"{name}: its server does not answer"
             await _patiently(name, stage.start)
-            stage.failed.add_done_callback(_end_process)
+            stage.failed.add_done_callback(end_process_of)
         self._waits_for = "partitions"
         self._closers.append(store.aclose)
 
@@ -105,10 +109,11 @@ class Stages:
         )
         self._by_name["enrich"] = EnrichStage(parts, settings)
 
-    async def positions(self, assigned: list[TopicPartition]) -> Mapping[TopicPartition, int]:
+    async def positions(self, assigned: list[TopicPartition]) -> Mapping[TopicPartition, int | None]:
         """Where the aggregate stage reads on; see `AggregateStage.positions`."""
         stage = self._aggregate
-        return await _patiently("Redis", lambda: stage.positions(assigned)) if stage and assigned else {}
+        self.sought = await _patiently("Redis", lambda: stage.positions(assigned)) if stage and assigned else {}
+        return self.sought
 
     def stage(self, name: str) -> Stage:
         """A stage that `open` started."""
@@ -118,8 +123,13 @@ class Stages:
         """None when records flow; otherwise what is missing."""
         if not self._by_name or not self.assigned:
             return f"waiting for {self._waits_for}"
-        away = [name for name, stage in self._by_name.items() if stage.outage]
+        away = [name for name, outage in self.outages.items() if outage]
         return f"{', '.join(away)}: a server does not answer" if away else None
+
+    @property
+    def outages(self) -> dict[str, bool]:
+        """Of each stage that runs, whether a server is known to be away."""
+        return {name: stage.outage for name, stage in self._by_name.items()}
 
     async def settle_shortly(self) -> None:
         """Before a rebalance: settle what can be settled in a moment, so that little is read twice."""
@@ -158,7 +168,8 @@ async def _patiently(target: str, call: Callable[[], Awaitable[Result]]) -> Resu
             await asyncio.sleep(backoff.next_s())
 
 
-def _end_process(failed: asyncio.Future[None]) -> None:
+def end_process_of(failed: asyncio.Future[None]) -> None:
+    """End the process when a future, once done, has failed."""
     if not failed.cancelled() and (error := failed.exception()) is not None:
         end_process(error)
 
@@ -170,4 +181,4 @@ def end_process(error: BaseException) -> NoReturn:
         Log.WORKER_FAILED, error=str(error), kind=type(error).__name__, exc_info=None if known else error
     )
     sys.stderr.flush()
-    os._exit(EXIT_FAILED)
+    os._exit(EXIT_DEAD_LETTERS if isinstance(error, TooManyDeadLetters) else EXIT_FAILED)

@@ -1,0 +1,1 @@
+"""Do the promises hold? Recomputes from the logs what Redis must say, and looks for records without an outcome."""
