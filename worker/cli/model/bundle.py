@@ -36,7 +36,10 @@ def export(
     checkpoint: Annotated[Path, typer.Argument(help="a fine-tuned folder")],
     version: Annotated[str, typer.Option(help="semantic version of the weights")],
     out: Annotated[Path | None, typer.Option(help="a version directory; by default that of the shipped model")] = None,
-    precision: Annotated[Literal["int8", "float32"], typer.Option(help="int8 for CPUs, float32 for GPUs")] = "int8",
+    precision: Annotated[
+        Literal["int8", "int4-embeddings", "float32"],
+        typer.Option(help="int8 for CPUs, float32 for GPUs; int4-embeddings is float32 but for these"),
+    ] = "int8",
 ) -> None:
     """Write a checkpoint as the bundle that Triton and the worker load."""
     with train_errors():
