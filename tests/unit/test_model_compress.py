@@ -192,17 +192,21 @@ def test_the_least_important_heads_go_and_no_layer_is_left_without(importance, s
 
 def test_a_student_that_is_its_teacher_has_no_loss(network, source, data):
     """Both distances are 0 between equals, and grow when a layer is skipped; padding counts for nothing."""
-    [batch, *_] = batches(source, data)
+    batch = next(batch for batch in batches(source, data) if not batch.attention_mask.all())
     own, hidden = losses.passed(network, batch)
     same = losses.answer_losses(own, own, batch, 2.0)
     assert set(same) == {"sentiment", "topic", "tags", "token_sentiment"}
     assert all(loss.item() == pytest.approx(0, abs=1e-5) for loss in same.values())
-    assert float(losses.hidden_loss(hidden, hidden, range(LAYERS), batch)) == 0
+    assert losses.hidden_loss(hidden, hidden, range(LAYERS), batch).item() == 0
     other, others = losses.passed(keep_layers(network, [1, 3]), batch)
-    assert all(float(loss) > 1e-3 for loss in losses.answer_losses(other, own, batch, 2.0).values())
-    assert float(losses.hidden_loss(others, hidden, (1, 3), batch)) > 1e-3
+    assert all(loss.item() > 1e-3 for loss in losses.answer_losses(other, own, batch, 2.0).values())
+    assert losses.hidden_loss(others, hidden, (1, 3), batch).item() > 1e-3
     spoiled = tuple(torch.where(batch.attention_mask[..., None] == 1, state, 99.0) for state in hidden)
-    assert float(losses.hidden_loss(spoiled, hidden, range(LAYERS), batch)) == 0
+    assert losses.hidden_loss(spoiled, hidden, range(LAYERS), batch).item() == 0
+    padding = batch.attention_mask[..., None] == 0
+    strange = (*own[:2], *(torch.where(padding, torch.arange(logits.shape[-1]), logits) for logits in own[2:]))
+    strange_losses = losses.answer_losses(strange, own, batch, 2.0)
+    assert all(loss.item() == pytest.approx(0, abs=1e-5) for loss in strange_losses.values())
 
 
 def distil(source: Path, out: Path, data: Path, stop_after: int | None = None) -> Distillation:
@@ -238,7 +242,7 @@ def test_a_student_comes_nearer_and_resumes_to_the_bit(source, data, tmp_path):
     [batch, *_] = batches(source, data)
     wanted, _ = losses.passed(teacher, batch)
     near, far = (
-        sum(float(loss) for loss in losses.answer_losses(losses.passed(each, batch)[0], wanted, batch, 1.0).values())
+        sum(loss.item() for loss in losses.answer_losses(losses.passed(each, batch)[0], wanted, batch, 1.0).values())
         for each in (student, untaught)
     )
     assert near < far / 2

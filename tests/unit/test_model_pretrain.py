@@ -164,6 +164,20 @@ def test_a_sentence_without_spaces_is_not_one_word():
     assert len(batcher.row(Passage("en", "abcabcabc"), "seed").targets) == 9
 
 
+def test_wordpiece_bases_take_the_same_path():
+    """Pieces that go on with ## belong to the word before them; the mask is [MASK]."""
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "un", "##be", "##lieve", "it"]
+    made = Tokenizer(models.WordPiece({piece: at for at, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    made.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    batcher = Batcher.of(made, 0, 0.5, max_tokens=12, batch_size=1)
+    row = batcher.row(Passage("en", "unbelieve", "it it", follows=False), "seed")
+    assert (row.ids[0], row.ids[4], row.ids[-1], row.first_size) == (2, 3, 3, 5)
+    assert row.targets == [5, 6, 7, 8]
+    assert batcher.vocabulary.mask_id == 4
+    assert batcher.vocabulary.plain_ids == [5, 6, 7, 8]
+
+
 def test_pairs_come_from_ordered_sources_and_half_of_them_follow(data):
     """A pair that follows stands so in the file, another one does not; unordered sources give single texts."""
     pool = load_texts(RECIPE, data).pool(0, 2000)
