@@ -187,4 +187,5 @@ class Compression:
     def _distil(self, teacher: Path, folder: Path, layers: Sequence[int], progress: Progress | None) -> None:
         steps = (self.plan.layers is not None) + (self.plan.heads is not None)
         run = Distillation.start(self.recipe, teacher, folder, layers, self.plan.budget_s / steps)
-        run.train(self.mixture, time.monotonic, progress)
+        if run.position.elapsed_s < run.budget_s:
+            run.train(self.mixture, time.monotonic, progress)
