@@ -14,7 +14,16 @@ WITHOUT_TORCH = importlib.util.find_spec("torch") is None
 
 
 @pytest.mark.skipif(not WITHOUT_TORCH, reason="the extra `train` is installed")
-@pytest.mark.parametrize("arguments", [["evaluate"], ["export", "x", "--version", "1"], ["fine-tune", "--out", "x"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["evaluate"],
+        ["export", "x", "--version", "1"],
+        ["fine-tune", "--out", "x"],
+        ["pretrain", "--out", "x"],
+        ["compress", "x", "--out", "y"],
+    ],
+)
 def test_a_missing_extra_is_one_clear_line(arguments: list[str]) -> None:
     """With what to install; it counts as wrong usage."""
     ended = runner.invoke(app, ["model", *arguments])

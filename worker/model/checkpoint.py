@@ -1,7 +1,6 @@
 """A checkpoint: a folder of config.json, weights.safetensors, labels.json, tokenizer.json, replaced as a whole."""
 
 import json
-import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from tokenizers import Tokenizer
 from transformers import BertConfig
 
 from worker.model.network import SENTIMENT_LABELS, TAG_LABELS, MultiTaskBert
+from worker.model.replacing import replaced
 
 FILES = ("config.json", "weights.safetensors", "labels.json", "tokenizer.json")
 
@@ -33,19 +33,12 @@ class Labels:
 
 def save(folder: Path, network: MultiTaskBert, tokenizer: Tokenizer, labels: Labels) -> None:
     """Write the four files beside `folder`, then swap the folder in: a reader sees the old or the new one."""
-    fresh, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
-    for left_over in (fresh, old):
-        shutil.rmtree(left_over, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    (fresh / "config.json").write_text(json.dumps(network.config.to_dict(), indent=1) + "\n")
-    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    save_file(state, str(fresh / "weights.safetensors"))
-    (fresh / "labels.json").write_text(json.dumps(asdict(labels), ensure_ascii=False, indent=1) + "\n")
-    tokenizer.save(str(fresh / "tokenizer.json"))
-    if folder.exists():
-        folder.rename(old)
-    fresh.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    with replaced(folder) as fresh:
+        (fresh / "config.json").write_text(json.dumps(network.config.to_dict(), indent=1) + "\n")
+        state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+        save_file(state, str(fresh / "weights.safetensors"))
+        (fresh / "labels.json").write_text(json.dumps(asdict(labels), ensure_ascii=False, indent=1) + "\n")
+        tokenizer.save(str(fresh / "tokenizer.json"))
 
 
 def load(folder: Path) -> tuple[MultiTaskBert, Tokenizer, Labels]:

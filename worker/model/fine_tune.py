@@ -19,6 +19,7 @@ from worker.model.gradients import add_gradients
 from worker.model.loop import LOG_EVERY_STEPS, Clock, Position, Progress
 from worker.model.network import MultiTaskBert, device_of
 from worker.model.recipe import Recipe, read_recipe
+from worker.model.replacing import save_state
 from worker.model.sampling import POOL_BATCHES, Mixture, load_mixture
 from worker.model.starting import copy_start, first_network, prepare_base
 from worker.model.stopping import EarlyStop, Score, dev_scorer
@@ -42,8 +43,8 @@ def fine_tune(  # noqa: PLR0913, PLR0917 - where from, where to, how long
     early stopping), state.pt (to resume), train.jsonl and tensorboard/ (losses).
 
     Args:
-        start_from: a checkpoint, a served bundle, or the base/ of a pre-training run to go on from, instead of the
-            recipe's base.
+        start_from: a checkpoint, a served bundle, or a base folder (imported, or pretrained/ of a pre-training) to go
+            on from instead of the recipe's base.
     """
     recipe, topics = read_recipe(recipe_path), read_table()
     prepare(recipe, data, out, start_from)
@@ -197,8 +198,7 @@ class Run:
             "position": vars(self.position),
         }
         state |= {name: part.state_dict() for name, part in self._extras().items()}
-        torch.save(state, self.out / "state.pt.new")
-        (self.out / "state.pt.new").rename(self.out / "state.pt")
+        save_state(self.out / "state.pt", state)
 
     def restore(self) -> None:
         """Take up the run that state.pt holds."""

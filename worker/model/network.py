@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
+from worker.model.attention_heads import shape_heads
+
 SENTIMENT_LABELS = ("negative", "neutral", "positive")
 TAG_LABELS = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC")
 
@@ -18,6 +20,7 @@ class MultiTaskBert(nn.Module):  # type: ignore[misc]  # torch is not installed 
         super().__init__()
         self.config = config
         self.encoder = BertModel(config, add_pooling_layer=False)
+        shape_heads(self.encoder)
         self.dropout = nn.Dropout(dropout)
         self.sentiment = nn.Linear(config.hidden_size, len(SENTIMENT_LABELS))
         self.topic = nn.Linear(config.hidden_size, topic_count)
@@ -30,6 +33,10 @@ class MultiTaskBert(nn.Module):  # type: ignore[misc]  # torch is not installed 
         token sentiment [B, T, 3]); columns in the order of SENTIMENT_LABELS, the label table's topics, TAG_LABELS.
         """
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return self.answers(hidden, attention_mask)
+
+    def answers(self, hidden: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What the heads make of the last layer's vectors, float [B, T, D]; logits as `forward`."""
         weights = attention_mask.unsqueeze(-1).to(hidden.dtype)
         # Every row holds at least BOS and EOS, so the divisor is never zero.
         mean = self.dropout((hidden * weights).sum(1) / weights.sum(1))

@@ -9,7 +9,7 @@ the value bias moves behind the attention, whose weights sum to one.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,26 +27,34 @@ class Shape:
     """The sizes of the encoder that its weights do not tell."""
 
     layers: int
-    heads: int
+    heads: int  # of a whole layer: what the width is divided by; pruned layers hold fewer
     epsilon: float  # of the layer norms
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Names of int64 vectors: T [1], R = B * T [1], and the shapes that rows are laid out in."""
+    """Names of int64 vectors: B [1], T [1], R = B * T [1], and the shapes that rows are laid out in."""
 
+    graph: Graph
+    batch: str
     tokens: str
     rows: str
-    by_head: str  # [B, T, heads, D / heads]
     by_token: str  # [B, T, D]
+    _by_head: dict[int, str] = field(default_factory=dict)
 
     @classmethod
-    def of_input(cls, graph: Graph, width: int, heads: int) -> Sizes:
+    def of_input(cls, graph: Graph, width: int) -> Sizes:
         """Read the sizes off `input_ids`."""
         batch, tokens = (graph.op("Shape", "input_ids", start=axis, end=axis + 1) for axis in (0, 1))
-        by_head = graph.op("Concat", batch, tokens, graph.ints(heads, width // heads), axis=0)
         by_token = graph.op("Concat", batch, tokens, graph.ints(width), axis=0)
-        return cls(tokens, graph.op("Mul", batch, tokens), by_head, by_token)
+        return cls(graph, batch, tokens, graph.op("Mul", batch, tokens), by_token)
+
+    def by_head(self, heads: int, head_width: int) -> str:
+        """[B, T, heads, head_width]; layers of equal heads share it."""
+        if heads not in self._by_head:
+            size = self.graph.ints(heads, head_width)
+            self._by_head[heads] = self.graph.op("Concat", self.batch, self.tokens, size, axis=0)
+        return self._by_head[heads]
 
 
 def build(weights: Mapping[str, Floats], shape: Shape, precision: Precision) -> bytes:
@@ -54,13 +62,14 @@ def build(weights: Mapping[str, Floats], shape: Shape, precision: Precision) -> 
 
     Args:
         weights: the state of `MultiTaskBert`, float32, by torch's names.
-        precision: int8 keeps the embeddings in 4-bit blocks and the linear layers in int8; the heads stay float32.
+        precision: int4-embeddings keeps these in 4-bit blocks; int8 also the linear layers in int8; the heads stay
+            float32.
 
     Inputs: input_ids and attention_mask, int64 [B, T], T up to the number of positions. Outputs, float32:
     sentiment_logits [B, 3], topic_logits [B, K], tag_logits [B, T, 7], token_sentiment_logits [B, T, 3].
     """
     graph = Graph()
-    sizes = Sizes.of_input(graph, weights["encoder.embeddings.LayerNorm.bias"].size, shape.heads)
+    sizes = Sizes.of_input(graph, weights["encoder.embeddings.LayerNorm.bias"].size)
     linear: Linear = RowInt8Linear(graph, sizes.rows) if precision == "int8" else Float32Linear(graph)
     writer = BertWriter(graph, weights, shape, sizes, linear)
     mask = graph.op("Cast", "attention_mask", to=FLOAT)
@@ -103,7 +112,7 @@ class BertWriter:
         """Words, positions and the first token type, normalised."""
         graph, prefix = self.graph, "encoder.embeddings."
         table = self.weights[prefix + "word_embeddings.weight"]
-        packed = precision == "int8"
+        packed = precision != "float32"
         words = self._unpacked(table) if packed else graph.op("Gather", graph.constant(table), "input_ids")
         kind = self.weights[prefix + "token_type_embeddings.weight"][0]
         positions = graph.constant(self.weights[prefix + "position_embeddings.weight"] + kind)
@@ -141,11 +150,13 @@ class BertWriter:
         return self._norm(total, prefix + "output.LayerNorm")
 
     def _attention(self, prefix: str, hidden: str, attend: str) -> str:
-        graph, weights, width = self.graph, self.weights, self.width
-        scale = np.float32((width // self.shape.heads) ** -0.5)
+        graph, weights, head_width = self.graph, self.weights, self.width // self.shape.heads
+        width = weights[prefix + "self.query.bias"].size  # narrower than the hidden states where heads were pruned
+        by_head = self.sizes.by_head(width // head_width, head_width)
+        scale = np.float32(head_width**-0.5)
 
         def split(rows: str, order: list[int]) -> str:
-            return graph.op("Transpose", graph.op("Reshape", rows, self.sizes.by_head), perm=order)
+            return graph.op("Transpose", graph.op("Reshape", rows, by_head), perm=order)
 
         query = self.linear(hidden, weights[prefix + "self.query.weight"] * scale)
         query = graph.op("Add", query, graph.constant(weights[prefix + "self.query.bias"] * scale))

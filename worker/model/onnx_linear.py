@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from worker.model.onnx_graph import MICROSOFT, Graph
 from worker.model.quantise import INT8_LIMIT, quantise_columns
 
-Precision = Literal["int8", "float32"]
+Precision = Literal["int8", "int4-embeddings", "float32"]
 Range = Literal["symmetric", "gelu"]
 
 SMALLEST_SCALE = 1e-8  # an all-zero row must not divide by zero

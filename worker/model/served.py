@@ -25,6 +25,7 @@ from worker.model.quantise import Blocks, unpack_blocks
 
 Array = NDArray[Any]
 HEADS = ("sentiment", "topic", "tags")
+LINEARS = 6  # of a layer
 
 
 def load_served(folder: Path) -> tuple[MultiTaskBert, Tokenizer, Labels]:
@@ -44,7 +45,8 @@ def load_served(folder: Path) -> tuple[MultiTaskBert, Tokenizer, Labels]:
         vocab_size=len(state["encoder.embeddings.word_embeddings.weight"]),
         hidden_size=width,
         num_hidden_layers=file.layers,
-        num_attention_heads=file.heads(width),
+        num_attention_heads=width // file.head_width,
+        layer_heads=file.layer_heads(),
         intermediate_size=state["encoder.encoder.layer.0.intermediate.dense.bias"].size,
         max_position_embeddings=len(state["encoder.embeddings.position_embeddings.weight"]),
         type_vocab_size=1,
@@ -80,15 +82,17 @@ class _File:
         for node in self._of(kind):
             yield tuple(numpy_helper.to_array(self._constants[name]) for name in node.input if name in self._constants)
 
-    def heads(self, width: int) -> int:
-        """Attention heads: the constant [heads, width / heads] that hidden states are split by."""
-        [heads] = {int(each[0]) for [each] in self._pairs() if each[0] * each[1] == width}
-        return heads
+    @property
+    def head_width(self) -> int:
+        """Columns of an attention head: of the constants [heads, columns] that hidden states are split by."""
+        shapes = [each[0] for each in self.read("Concat") if each and each[0].shape == (2,)]
+        [columns] = {int(shape[1]) for shape in shapes}
+        return columns
 
-    def _pairs(self) -> Iterator[list[Array]]:
-        for constants in self.read("Concat"):
-            if constants and constants[0].shape == (2,):
-                yield [constants[0]]
+    def layer_heads(self) -> list[int]:
+        """Attention heads of each layer; pruned layers hold fewer than others. The query is its first product."""
+        queries = list(self.read("MatMulIntegerToFloat"))[::LINEARS]
+        return [int(codes.shape[1]) // self.head_width for codes, *_ in queries]
 
     def _of(self, kind: str) -> list[Any]:
         return [node for node in self._nodes if node.op_type == kind]
@@ -123,8 +127,7 @@ def _state(file: _File) -> dict[str, Array]:
         state[name + ".bias"] = np.zeros(len(weight), np.float32) if bias is None else bias * np.float32(factor)
 
     norm(prefix + "LayerNorm")
-    width = positions.shape[1]
-    scale = (width // file.heads(width)) ** 0.5  # the export folds its inverse into the query
+    scale = file.head_width**0.5  # the export folds its inverse into the query
     for number in range(file.layers):
         layer = f"encoder.encoder.layer.{number}."
         linear(layer + "attention.self.query", next(adds), scale)

@@ -9,6 +9,7 @@ from worker.model.evaluate import MAIN_METRIC, evaluate_files
 from worker.model.files import evaluation_files
 from worker.model.predictors import checkpoint_predictor
 from worker.model.recipe import TASKS, Recipe
+from worker.model.replacing import replaced
 from worker.model.scores import mean
 
 Score = Callable[[Path], float]
@@ -61,7 +62,8 @@ class EarlyStop:
         self.fruitless += 1
         if found > self.best:
             self.best, self.fruitless = found, 0
-            _replace(self.out / "ckpt-best", self.out / "ckpt-latest")
+            with replaced(self.out / "ckpt-best") as fresh:
+                shutil.copytree(self.out / "ckpt-latest", fresh, dirs_exist_ok=True)
         return found
 
     def state_dict(self) -> dict[str, float]:
@@ -71,15 +73,3 @@ class EarlyStop:
     def load_state_dict(self, state: dict[str, float]) -> None:
         """Take up where the saved run stood."""
         self.looks, self.best, self.fruitless = int(state["looks"]), state["best"], int(state["fruitless"])
-
-
-def _replace(folder: Path, source: Path) -> None:
-    """Copy beside `folder`, then swap: a reader sees the old or the new one."""
-    fresh, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
-    for left_over in (fresh, old):
-        shutil.rmtree(left_over, ignore_errors=True)
-    shutil.copytree(source, fresh)
-    if folder.exists():
-        folder.rename(old)
-    fresh.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)

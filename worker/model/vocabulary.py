@@ -112,7 +112,7 @@ def choose_pieces(tokenizer: Tokenizer, counts: dict[str, Counter[int]], target:
         for ident, count in counter.items():
             weight[ident] += count * scale  # type: ignore[assignment]
     pieces = {ident: piece for piece, ident in tokenizer.get_vocab().items()}
-    keep = {ident for ident, piece in pieces.items() if _is_special(piece)}
+    keep = {ident for ident, piece in pieces.items() if is_special(piece)}
     keep.update(ident for ident, count in total.items() if count >= RARE_CHARACTER and len(_bare(pieces[ident])) <= 1)
     for ident, _ in weight.most_common():
         if len(keep) >= target:
@@ -132,7 +132,7 @@ def coverage(counts: dict[str, Counter[int]], keep: list[int]) -> dict[str, floa
 
 def _bare_characters(pieces: dict[int, str], keep: set[int]) -> set[int]:
     """The single-character pieces of every kept piece: with them no text of kept pieces can become unknown."""
-    characters = {character for ident in keep for character in pieces[ident] if not _is_special(pieces[ident])}
+    characters = {character for ident in keep for character in pieces[ident] if not is_special(pieces[ident])}
     return {ident for ident, piece in pieces.items() if piece in characters or piece.removeprefix("##") in characters}
 
 
@@ -140,7 +140,8 @@ def _bare(piece: str) -> str:
     return piece.removeprefix("\u2581").removeprefix("##")
 
 
-def _is_special(piece: str) -> bool:
+def is_special(piece: str) -> bool:
+    """Whether a piece is one of those that stand for no text."""
     return piece in ("<s>", "<pad>", "</s>", "<unk>", "<mask>", "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 

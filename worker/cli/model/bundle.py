@@ -1,0 +1,79 @@
+"""`polyvox model`: a checkpoint becomes the bundle that is served, and is calibrated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from worker.cli.console import answer, examples, say
+from worker.cli.model.options import DEFAULT_DATA, DEFAULT_RECIPE, Data, MaxRows
+from worker.cli.model.running import bar, train_errors
+from worker.settings import settings
+
+
+def add_to(group: typer.Typer) -> None:
+    """Register the commands."""
+    group.command(
+        "export",
+        epilog=examples(
+            "polyvox model export run/ckpt-latest --version 1.1.0",
+            "polyvox model export run/ckpt-latest --version 1.1.0 --precision float32 --out gpu/analyzer/1",
+            after="The bundle is replaced whole or not at all, and only when it answers as the checkpoint does.",
+        ),
+    )(export)
+    group.command(
+        "calibrate",
+        epilog=examples(
+            "polyvox model calibrate",
+            after="Right after an export: what the worker says of its certainty is part of a version.",
+        ),
+    )(calibrate)
+
+
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="a fine-tuned folder")],
+    version: Annotated[str, typer.Option(help="semantic version of the weights")],
+    out: Annotated[Path | None, typer.Option(help="a version directory; by default that of the shipped model")] = None,
+    precision: Annotated[
+        Literal["int8", "int4-embeddings", "float32"],
+        typer.Option(help="int8 for CPUs, float32 for GPUs; int4-embeddings is float32 but for these"),
+    ] = "int8",
+) -> None:
+    """Write a checkpoint as the bundle that Triton and the worker load."""
+    with train_errors():
+        from worker.model.export import export as run
+
+        configured = settings()
+        made = run(checkpoint, out or configured.models_dir / configured.model_name / "1", version, precision)
+    parity = made.parity
+    say(
+        f"labels kept {parity.labels_kept:.1%}, largest change of a probability {parity.largest_change:.4f}, "
+        f"{made.total_bytes / 1e6:.1f} MB"
+    )
+    answer(made.version)
+
+
+def calibrate(data: Data = DEFAULT_DATA, max_rows: MaxRows = None) -> None:
+    """Fit temperatures, abstention thresholds and confusions on dev files, and store them in the bundle."""
+    with train_errors():
+        from dataclasses import replace
+
+        from worker.analysis.bundle import Bundle
+        from worker.analysis.calibration import UNCALIBRATED
+        from worker.analysis.choice import make_inference
+        from worker.model import calibrate as run
+        from worker.model.files import evaluation_files
+        from worker.model.predictors import inference_predictor
+        from worker.model.recipe import read_recipe
+
+        configured = settings().model_copy(update={"inference": "embedded"})
+        bundle = replace(Bundle.load(configured.bundle_dir), calibration=UNCALIBRATED)
+        predict = inference_predictor(bundle, lambda: make_inference(configured, bundle))
+        recipe = read_recipe(DEFAULT_RECIPE)
+        files = {head: evaluation_files(head, [data], recipe) for head in run.HEADS}
+        with bar("calibrating", "files") as progress:
+            found = run.fit(files, predict, max_rows, recipe.trained_on_dev(), progress)
+        run.save(bundle.directory, found)
+    answer(str(bundle.directory / "calibration.json"))

@@ -1,0 +1,1 @@
+"""Continued pre-training on raw text: masked words and sentence pairs, in many languages."""
