@@ -9,6 +9,7 @@ pytest.importorskip("torch")
 
 from worker.model import card
 from worker.model.evaluate import FileScore, Report
+from worker.model.licences import SourceTableError
 from worker.model.recipe import read_recipe
 
 RECIPE = read_recipe(Path(card.__file__).parent / "recipes" / "analyzer.toml")
@@ -47,5 +48,5 @@ def test_restricted_sources_are_named_on_top():
 def test_a_source_without_a_licence_entry_stops_the_card():
     """A source added to the recipe without reading its licence is an error, not an omission."""
     task = replace(RECIPE.topic, sources=(replace(RECIPE.topic.sources[0], name="new_source"),))
-    with pytest.raises(card.SourceTableError, match=r"topic\.new_source"):
+    with pytest.raises(SourceTableError, match=r"topic\.new_source"):
         card.model_card([REPORT], replace(RECIPE, topic=task), FACTS)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from worker.cli import explain
 from worker.cli.console import answer, err, examples, json_line, say
 from worker.errors import ConfigInvalid, PolyvoxError
 from worker.settings import REPOSITORY, settings
@@ -66,6 +67,7 @@ def add_to(app: typer.Typer) -> None:
             "polyvox model fine-tune --out run --hours 2     # goes on where the first run stopped",
             "polyvox model fine-tune --out next --start-from triton_models/analyzer/1",
             "polyvox model fine-tune --out search --hours 8 --search 16",
+            "polyvox model fine-tune --out free --licence commercial",
             after="Trains for so many hours in all, interruptions left out; run/ckpt-latest is the result.",
         ),
     )(fine_tune)
@@ -107,10 +109,11 @@ def add_to(app: typer.Typer) -> None:
     group.command(
         "card",
         epilog=examples(
-            'polyvox model card --training "1.2 hours on two CPU cores, 120,000 examples"',
+            'polyvox model card --training "1.2 hours on two CPU cores, 120,000 examples" --run run',
             after="Evaluates the bundle of the settings and writes MODEL_CARD.md beside it.",
         ),
     )(card)
+    explain.add_to(group)
     app.add_typer(group, name="model")
 
 
@@ -139,17 +142,20 @@ def fine_tune(  # noqa: PLR0913, PLR0917 - a command's options
     ] = None,
     recipe: RecipeFile = DEFAULT_RECIPE,
     data: Data = DEFAULT_DATA,
+    licence: Annotated[
+        Literal["any", "commercial"], typer.Option(help="commercial: only sources whose stated licence allows that use")
+    ] = "any",
 ) -> None:
     """Train the three heads and the encoder on labelled text."""
     with _train_errors(), _bar("training", "trials" if search else "s") as progress:
         if search:
             from worker.model.search import search as explore
 
-            answer(str(explore(recipe, data, out, hours * 3600, search, start_from, progress)))
+            answer(str(explore(recipe, data, out, hours * 3600, search, start_from, progress, licence)))
             return
         from worker.model.fine_tune import fine_tune as run
 
-        answer(str(run(recipe, data, out, hours * 3600, start_from, progress)))
+        answer(str(run(recipe, data, out, hours * 3600, start_from, progress, licence)))
 
 
 def evaluate(  # noqa: PLR0913, PLR0917 - a command's options
@@ -273,18 +279,24 @@ def card(
     out: Annotated[Path | None, typer.Option(help="the file; by default MODEL_CARD.md beside the bundle")] = None,
     data: Data = DEFAULT_DATA,
     max_rows: MaxRows = None,
+    run: Annotated[Path | None, typer.Option(help="the folder of the run, to show its losses on the card")] = None,
 ) -> None:
     """Evaluate the shipped model and write its card."""
     with _train_errors():
         from worker.analysis.bundle import Bundle
         from worker.model.card import Facts, write_card
+        from worker.model.licences import permitted
+        from worker.model.loop import read_lines
+        from worker.model.pictures import curves
         from worker.model.recipe import read_recipe
 
         bundle = Bundle.load(settings().bundle_dir)
+        recipe = permitted(read_recipe(DEFAULT_RECIPE), bundle.manifest.licence)
+        losses = curves(read_lines(run / "train.jsonl")) if run else b""
         command = f"polyvox model evaluate --data {data}" + (f" --max-rows {max_rows}" if max_rows else "")
         path = out or bundle.directory.parent / "MODEL_CARD.md"
         reports = list(_reports(list(Task), [data], _predictor(None, Engine.EMBEDDED), max_rows))
-        write_card(path, reports, read_recipe(DEFAULT_RECIPE), Facts(bundle.model.version, command, training, max_rows))
+        write_card(path, reports, recipe, Facts(bundle.model.version, command, training, max_rows, losses))
     answer(str(path))
 
 

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from transformers import BertConfig
 
+from worker.analysis.bundle import Licence
 from worker.model.network import SENTIMENT_LABELS, TAG_LABELS, MultiTaskBert
 
 FILES = ("config.json", "weights.safetensors", "labels.json", "tokenizer.json")
@@ -29,6 +30,7 @@ class Labels:
     languages: tuple[str, ...]
     sentiment: tuple[str, ...] = SENTIMENT_LABELS
     tags: tuple[str, ...] = TAG_LABELS
+    licence: Licence = "any"
 
 
 def save(folder: Path, network: MultiTaskBert, tokenizer: Tokenizer, labels: Labels) -> None:
@@ -50,6 +52,15 @@ def save(folder: Path, network: MultiTaskBert, tokenizer: Tokenizer, labels: Lab
 
 def load(folder: Path) -> tuple[MultiTaskBert, Tokenizer, Labels]:
     """Read a folder that `save` wrote; the network comes in evaluation mode, float32, on the CPU."""
+    labels = read_labels(folder)
+    config = BertConfig.from_dict(json.loads((folder / "config.json").read_text()))
+    network = MultiTaskBert(config, len(labels.topics))
+    network.load_state_dict(load_file(str(folder / "weights.safetensors")))
+    return network.eval(), Tokenizer.from_file(str(folder / "tokenizer.json")), labels
+
+
+def read_labels(folder: Path) -> Labels:
+    """What a checkpoint says of its columns and origin; CheckpointError when a file of it is missing."""
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
         raise CheckpointError(
@@ -57,8 +68,5 @@ def load(folder: Path) -> tuple[MultiTaskBert, Tokenizer, Labels]:
         )
     raw: dict[str, Any] = json.loads((folder / "labels.json").read_text())
     lists = {name: tuple(raw[name]) for name in ("topics", "languages", "sentiment", "tags")}
-    labels = Labels(base=raw["base"], window_tokens=raw["window_tokens"], **lists)
-    config = BertConfig.from_dict(json.loads((folder / "config.json").read_text()))
-    network = MultiTaskBert(config, len(labels.topics))
-    network.load_state_dict(load_file(str(folder / "weights.safetensors")))
-    return network.eval(), Tokenizer.from_file(str(folder / "tokenizer.json")), labels
+    licence = raw.get("licence", "any")  # an older checkpoint does not say
+    return Labels(base=raw["base"], window_tokens=raw["window_tokens"], licence=licence, **lists)

@@ -95,7 +95,7 @@ def export(checkpoint_folder: Path, out: Path, version: str, precision: Precisio
         "max_tokens": network.config.max_position_embeddings,
         "window_tokens": labels.window_tokens,
         "pad_id": network.config.pad_token_id,
-        **{key: asdict(labels)[key] for key in ("sentiment", "tags", "topics", "languages")},
+        **{key: asdict(labels)[key] for key in ("sentiment", "tags", "topics", "languages", "licence")},
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
     }
     files["bundle.json"] = (json.dumps(manifest, ensure_ascii=False, indent=1) + "\n").encode()
