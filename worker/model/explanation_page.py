@@ -4,7 +4,7 @@ from html import escape
 from pathlib import Path
 from string import Template
 
-from worker.model.explain import Explanation, Word
+from worker.model.explain import Explanation, ExplanationError, Word
 from worker.model.whole import write_whole
 
 TOWARDS, AWAY = "0, 90, 200", "230, 110, 0"  # blue and orange: told apart by almost everybody
@@ -32,8 +32,11 @@ $rows
 
 
 def write_page(path: Path, explanation: Explanation) -> None:
-    """Write the page, whole; OSError when it cannot be."""
-    write_whole(path, page(explanation).encode("utf-8", "replace"))
+    """Write the page, whole; ExplanationError when it cannot be."""
+    try:
+        write_whole(path, page(explanation).encode())
+    except OSError as error:
+        raise ExplanationError(f"{path}: cannot be written ({error.strerror}); give another file") from error
 
 
 def page(explanation: Explanation) -> str:

@@ -1,5 +1,6 @@
 """Multi-task fine-tuning under a time budget: resumable, and done when the budget is spent."""
 
+import pickle
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -50,12 +51,13 @@ def fine_tune(  # noqa: PLR0913, PLR0917 - where from, where to, how long
         licence: "commercial" leaves out the sources that do not allow commercial use, and what only they can teach.
     """
     recipe, topics = permitted(read_recipe(recipe_path), licence), topics_of(licence)
+    mixture = load_mixture(recipe, data, topics)  # before anything is written: data that cannot be read leaves nothing
     prepare(recipe, data, out, start_from)
     check_licence(out, licence)
     stops = recipe.options.stop_check_minutes > 0
     score = dev_scorer(recipe, data, recipe.options.stop_rows) if stops else None
     run = Run.start(recipe, topics, out, budget_s, score)
-    run.train(load_mixture(recipe, data, topics), time.monotonic, progress)
+    run.train(mixture, time.monotonic, progress)
     return out / ("ckpt-best" if stops else "ckpt-latest")
 
 
@@ -208,7 +210,10 @@ class Run:
     def restore(self) -> None:
         """Take up the run that state.pt holds."""
         file = self.out / "state.pt"
-        state = torch.load(file, map_location=device_of(self.network), weights_only=True)
+        try:
+            state = torch.load(file, map_location=device_of(self.network), weights_only=True)
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise checkpoint.CheckpointError(f"{file} is damaged; take it away to start from the base again") from error
         if missing := [name for name in self._extras() if name not in state]:
             raise checkpoint.CheckpointError(
                 f"{file} holds no {' and '.join(missing)}: it was made with other options; take those "

@@ -47,9 +47,9 @@ def search(  # noqa: PLR0913, PLR0917 - those of fine_tune, and how many trials
     """
     recipe, topics = permitted(read_recipe(recipe_path), licence), topics_of(licence)
     score = dev_scorer(recipe, data, recipe.options.stop_rows)
+    mixture = load_mixture(recipe, data, topics)
     prepare(recipe, data, out, start_from)
     check_licence(out, licence)
-    mixture = load_mixture(recipe, data, topics)
 
     def run_trial(tried: Recipe, folder: Path) -> float:
         Run.start(tried, topics, folder, budget_s / trials).train(mixture, time.monotonic)
