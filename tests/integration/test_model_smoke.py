@@ -13,8 +13,11 @@ from typer.testing import CliRunner
 
 pytest.importorskip("torch")
 
+from tests.small_run import train
 from worker.cli import app
 from worker.local.stack import StackOptions, running_stack
+from worker.model.fine_tune import prepare
+from worker.model.recipe import read_recipe
 from worker.settings import REPOSITORY, settings
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -22,6 +25,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 MODELS = REPOSITORY / "triton_models"
 ROWS = 100
 """Of each task: 300 examples in all."""
+STEPS = 80
+"""Of training: counted, not timed, so that a busy machine learns as much as a free one."""
 
 SENTENCES = {
     "en": ("{} is wonderful, I love it", "{} is terrible, I hate it", "{} opens at nine"),
@@ -110,7 +115,8 @@ def test_from_the_base_to_a_version_that_triton_serves(data: Path, tmp_path: Pat
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(RECIPE, encoding="utf-8")
     run = tmp_path / "run"
-    polyvox("model", "fine-tune", "--recipe", recipe, "--data", data, "--out", run, "--hours", 45 / 3600)
+    prepare(read_recipe(recipe), data, run)
+    train(data, run, budget_s=STEPS, recipe=read_recipe(recipe))
     models = tmp_path / "models"
     shutil.copytree(MODELS / "analyzer", models / "analyzer", ignore=shutil.ignore_patterns("*.onnx", "*.json", "*.md"))
     out = models / "analyzer" / "1"
@@ -130,4 +136,5 @@ def test_from_the_base_to_a_version_that_triton_serves(data: Path, tmp_path: Pat
             served = json.loads(polyvox(*command, "--through", "triton", **environment))
             trained = json.loads(polyvox(*command, "--checkpoint", run / "ckpt-latest"))
             assert served["metrics"][metric] >= least
-            assert served["metrics"][metric] == pytest.approx(trained["metrics"][metric], abs=0.05)
+            # int8 rounds, and after so few steps many answers are close: three of 33 may turn
+            assert served["metrics"][metric] == pytest.approx(trained["metrics"][metric], abs=0.1)
