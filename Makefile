@@ -7,7 +7,7 @@ DEV := .venv-dev
 PIP_FLAGS := --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint bench bench-language picture lock reference clean
+.PHONY: help demo test test-fast model-smoke lint bench bench-language picture lock reference clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -20,6 +20,9 @@ test: $(DEV)/.installed lint ## lint, types and every test, also those that need
 
 test-fast: $(DEV)/.installed ## the tests that need no server
 	$(DEV)/bin/python -m pytest -n 2 -m "not integration and not slow"
+
+model-smoke: $(DEV)/.installed ## the model's whole way on 300 examples: base, training, export, Triton
+	$(DEV)/bin/python -m pytest tests/integration/test_model_smoke.py
 
 lint: $(DEV)/.installed ## format, lint and types
 	$(DEV)/bin/ruff format --check .

@@ -78,7 +78,7 @@ class Sentiment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Topic(msgspec.Struct, frozen=True, kw_only=True):
-    """The most probable topic; labels are IPTC Media Topic ids, `economy` split by MultiFin's classes."""
+    """The most probable topic; labels are IPTC Media Topic ids, `economy` whole or split by MultiFin's classes."""
 
     label: str
     name: str

@@ -1,5 +1,6 @@
 """The model card: figures, base, sources and their terms, all from the recipe and the reports."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,9 @@ pytest.importorskip("torch")
 
 from worker.model import card
 from worker.model.evaluate import FileScore, Report
+from worker.model.licences import SourceTableError
+from worker.model.loop import RunLogError, read_lines
+from worker.model.pictures import curves
 from worker.model.recipe import read_recipe
 
 RECIPE = read_recipe(Path(card.__file__).parent / "recipes" / "analyzer.toml")
@@ -47,5 +51,35 @@ def test_restricted_sources_are_named_on_top():
 def test_a_source_without_a_licence_entry_stops_the_card():
     """A source added to the recipe without reading its licence is an error, not an omission."""
     task = replace(RECIPE.topic, sources=(replace(RECIPE.topic.sources[0], name="new_source"),))
-    with pytest.raises(card.SourceTableError, match=r"topic\.new_source"):
+    with pytest.raises(SourceTableError, match=r"topic\.new_source"):
         card.model_card([REPORT], replace(RECIPE, topic=task), FACTS)
+
+
+def test_the_curves_of_the_run_lie_beside_the_card(tmp_path):
+    """A small PNG, linked; what a resumed run logged twice is drawn once."""
+    log = tmp_path / "train.jsonl"
+    steps = [*range(100, 3000, 100), *range(2500, 40_000, 100)]
+    log.write_text(
+        "".join(
+            json.dumps({"step": step, "examples": 32 * step, "loss": dict.fromkeys(("sentiment", "ner"), 1 / step)})
+            + "\n"
+            for step in steps
+        )
+    )
+    lines = read_lines(log)
+    assert [line.step for line in lines] == sorted({*steps})
+    path = tmp_path / "MODEL_CARD.md"
+    card.write_card(path, [REPORT], RECIPE, replace(FACTS, curves=curves(lines)))
+    picture = tmp_path / card.CURVES
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert picture.stat().st_size < 60_000
+    assert f"({card.CURVES})" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("content", [None, "", "{", '{"step": 100}\n', "[]\n"])
+def test_a_log_that_is_none_is_refused(content, tmp_path):
+    """The file is named, and what to give."""
+    if content is not None:
+        (tmp_path / "train.jsonl").write_text(content)
+    with pytest.raises(RunLogError, match=r"train\.jsonl"):
+        read_lines(tmp_path / "train.jsonl")

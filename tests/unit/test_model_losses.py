@@ -88,3 +88,29 @@ def test_an_unknown_topic_in_the_table_is_named(tmp_path):
     path.write_text('topic = [{id = "a", name = "A"}]\n[group]\n[source.s]\nx = ["b"]\n')
     with pytest.raises(TopicTableError, match=r"s\.x names b"):
         read_table(path)
+
+
+def test_a_merged_table_has_the_parent_in_the_place_of_its_children():
+    """The economy is one column under its own id; labels of its parts mean it, and others keep their topics."""
+    table = read_table()
+    merged = table.merged()
+    assert len(merged.topics) == len(table.topics) - 5
+    [economy] = [topic for topic in merged.topics if topic.id == "medtop:04000000"]
+    assert economy.name == "economy, business and finance"
+    assert not any(topic.parent for topic in merged.topics)
+    column = merged.topics.index(economy)
+    assert (
+        merged.columns("multifin_high", "Tax & Accounting") == merged.columns("ag_news_testset", "Business") == {column}
+    )
+    for source, labels in table.sources.items():
+        for label, columns in labels.items():
+            names = {table.topics[each].parent or table.topics[each].id for each in columns}
+            assert {merged.topics[each].id for each in merged.columns(source, label)} == names, (source, label)
+
+
+def test_a_parent_without_a_name_is_an_error(tmp_path):
+    """A topic whose parent has no entry of its own could not be merged: the table is refused."""
+    path = tmp_path / "topics.toml"
+    path.write_text('topic = [{id = "a", name = "A", parent = "p"}]\n[group]\n[source.s]\nx = ["a"]\n')
+    with pytest.raises(TopicTableError, match="a names the parent p"):
+        read_table(path)

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from worker.errors import ModelInvalid
-from worker.model.onnx_bundle import replace_folder, update_configs
+from worker.model.onnx_bundle import changed_configs, replace_folder
 from worker.model.quantise import Blocks, pack_blocks, quantise_columns, unpack_blocks
 
 CONFIG = Path(__file__).parents[2] / "triton_models" / "analyzer" / "config.pbtxt"
@@ -83,4 +83,4 @@ def test_a_configuration_without_a_place_for_the_version_is_refused(tmp_path: Pa
     text = CONFIG.read_text()
     (tmp_path / "config.pbtxt").write_text(text.replace("bundle_version", "other"))
     with pytest.raises(ModelInvalid, match="0 places"):
-        update_configs(tmp_path, 5, "analyzer:1.0.0+01234567")
+        changed_configs(tmp_path, 5, "analyzer:1.0.0+01234567")

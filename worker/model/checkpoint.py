@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from transformers import BertConfig
 
+from worker.analysis.bundle import Licence
 from worker.model.network import SENTIMENT_LABELS, TAG_LABELS, MultiTaskBert
 from worker.model.replacing import replaced
 
@@ -29,6 +30,7 @@ class Labels:
     languages: tuple[str, ...]
     sentiment: tuple[str, ...] = SENTIMENT_LABELS
     tags: tuple[str, ...] = TAG_LABELS
+    licence: Licence = "any"
 
 
 def save(folder: Path, network: MultiTaskBert, tokenizer: Tokenizer, labels: Labels) -> None:
@@ -42,16 +44,37 @@ def save(folder: Path, network: MultiTaskBert, tokenizer: Tokenizer, labels: Lab
 
 
 def load(folder: Path) -> tuple[MultiTaskBert, Tokenizer, Labels]:
-    """Read a folder that `save` wrote; the network comes in evaluation mode, float32, on the CPU."""
+    """Read a folder that `save` wrote; the network comes in evaluation mode, float32, on the CPU.
+
+    Raises:
+        CheckpointError: a file is missing or damaged.
+    """
+    labels = read_labels(folder)
+    try:
+        config = BertConfig.from_dict(json.loads((folder / "config.json").read_text()))
+        network = MultiTaskBert(config, len(labels.topics))
+        network.load_state_dict(load_file(str(folder / "weights.safetensors")))
+        return network.eval(), Tokenizer.from_file(str(folder / "tokenizer.json")), labels
+    except Exception as error:  # safetensors and tokenizers raise bare Exceptions
+        raise _damaged(folder, error) from error
+
+
+def read_labels(folder: Path) -> Labels:
+    """What a checkpoint says of its columns and origin; CheckpointError as `load`."""
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
         raise CheckpointError(
             f"{folder} is not a checkpoint: {', '.join(missing)} missing; write one with `polyvox model fine-tune`"
         )
-    raw: dict[str, Any] = json.loads((folder / "labels.json").read_text())
-    lists = {name: tuple(raw[name]) for name in ("topics", "languages", "sentiment", "tags")}
-    labels = Labels(base=raw["base"], window_tokens=raw["window_tokens"], **lists)
-    config = BertConfig.from_dict(json.loads((folder / "config.json").read_text()))
-    network = MultiTaskBert(config, len(labels.topics))
-    network.load_state_dict(load_file(str(folder / "weights.safetensors")))
-    return network.eval(), Tokenizer.from_file(str(folder / "tokenizer.json")), labels
+    try:
+        raw: dict[str, Any] = json.loads((folder / "labels.json").read_text())
+        lists = {name: tuple(raw[name]) for name in ("topics", "languages", "sentiment", "tags")}
+        licence = raw.get("licence", "any")  # an older checkpoint does not say
+        return Labels(base=raw["base"], window_tokens=raw["window_tokens"], licence=licence, **lists)
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(folder, error) from error
+
+
+def _damaged(folder: Path, error: Exception) -> CheckpointError:
+    reason = str(error).partition("\n")[0]
+    return CheckpointError(f"{folder} is damaged ({type(error).__name__}: {reason}); copy it again or train anew")

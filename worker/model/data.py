@@ -4,7 +4,7 @@ import hashlib
 import json
 import lzma
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
@@ -94,10 +94,14 @@ def held_out(text: str) -> bool:
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number from 1, row) of a .jsonl or .jsonl.xz file; DataError on a line that is not a JSON object."""
+    """(line number from 1, row) of a .jsonl or .jsonl.xz file.
+
+    Raises:
+        DataError: the file is damaged, or a line is not a JSON object.
+    """
     opener = lzma.open if path.suffix == ".xz" else open
     with opener(path, "rt", encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(_whole_lines(path, lines), 1):
             try:
                 row = json.loads(line)
             except json.JSONDecodeError as error:
@@ -105,6 +109,13 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if not isinstance(row, dict):
                 raise DataError(f"{path}:{number}: {type(row).__name__} instead of a JSON object")
             yield number, row
+
+
+def _whole_lines(path: Path, lines: Iterable[str]) -> Iterator[str]:
+    try:
+        yield from lines
+    except (lzma.LZMAError, EOFError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: damaged or not UTF-8 ({error}); copy it again") from error
 
 
 def read_examples(file: DataFile, topics: TopicTable) -> Iterator[Example]:
@@ -127,7 +138,10 @@ def read_labelled(file: DataFile, topics: TopicTable) -> Iterator[Example | None
 
 def sentiment_example(row: dict[str, Any], file: DataFile, _topics: TopicTable) -> Example | None:
     """A row with `text` and `label`; ValueError for a label that is none of the three."""
-    return Example(clean(row["text"]), file.language, file.source, sentiment=SENTIMENT_LABELS.index(row["label"]))
+    label = row["label"]
+    if label not in SENTIMENT_LABELS:
+        raise ValueError(f"label {label!r} is none of {', '.join(SENTIMENT_LABELS)}")
+    return Example(clean(row["text"]), file.language, file.source, sentiment=SENTIMENT_LABELS.index(label))
 
 
 def topic_example(row: dict[str, Any], file: DataFile, topics: TopicTable) -> Example | None:

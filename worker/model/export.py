@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,12 +17,14 @@ from tokenizers import Tokenizer
 from worker.errors import ModelInvalid
 from worker.model import checkpoint, onnx_bert
 from worker.model.network import MultiTaskBert
-from worker.model.onnx_bundle import replace_folder, update_configs
+from worker.model.onnx_bundle import changed_configs, replace_folder
 from worker.model.onnx_linear import Precision
+from worker.model.whole import write_whole
 
 Floats = NDArray[np.float32]
 
 MODEL_NAME = "analyzer"
+VERSION = re.compile(r"\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?")
 # Root mean square over all probabilities. float32 must be the network; the others may round (int8 0.004 for the
 # first trained weights), where an error in the graph moves probabilities by 0.1 and more.
 LARGEST_CHANGE: dict[Precision, float] = {"float32": 0.0005, "int4-embeddings": 0.02, "int8": 0.02}
@@ -74,9 +77,12 @@ def export(checkpoint_folder: Path, out: Path, version: str, precision: Precisio
         version: semantic version of the weights; part of the name that every event carries.
 
     Raises:
-        ModelInvalid: the exported file answers otherwise than the network does.
+        ModelInvalid: the exported file answers otherwise than the network does, `version` is no version, or a
+            configuration has no place for it; nothing is written.
         CheckpointError: the checkpoint cannot be used.
     """
+    if not VERSION.fullmatch(version):
+        raise ModelInvalid(f"{version!r} is not a semantic version, such as 1.2.0; every event carries it")
     network, tokenizer, labels = checkpoint.load(checkpoint_folder)
     tokenizer.no_padding()
     tokenizer.no_truncation()
@@ -95,13 +101,15 @@ def export(checkpoint_folder: Path, out: Path, version: str, precision: Precisio
         "max_tokens": network.config.max_position_embeddings,
         "window_tokens": labels.window_tokens,
         "pad_id": network.config.pad_token_id,
-        **{key: asdict(labels)[key] for key in ("sentiment", "tags", "topics", "languages")},
+        **{key: asdict(labels)[key] for key in ("sentiment", "tags", "topics", "languages", "licence")},
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
     }
     files["bundle.json"] = (json.dumps(manifest, ensure_ascii=False, indent=1) + "\n").encode()
-    replace_folder(out, files)
     full_version = f"{MODEL_NAME}:{version}+{hashlib.sha256(content).hexdigest()[:8]}"
-    update_configs(out.parent, len(labels.topics), full_version)
+    configs = changed_configs(out.parent, len(labels.topics), full_version)
+    replace_folder(out, files)
+    for path, text in configs.items():
+        write_whole(path, text.encode())
     return Exported(out, full_version, parity, sum(map(len, files.values())))
 
 

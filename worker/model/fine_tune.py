@@ -1,5 +1,6 @@
 """Multi-task fine-tuning under a time budget: resumable, and done when the budget is spent."""
 
+import pickle
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,20 +11,22 @@ from typing import Any
 import torch
 from torch.optim.swa_utils import AveragedModel
 
+from worker.analysis.bundle import Licence
 from worker.model import checkpoint, loop
 from worker.model.averaging import averaged
 from worker.model.batches import Batch, Batcher
 from worker.model.curves import Curves
 from worker.model.freezing import make_optimiser
 from worker.model.gradients import add_gradients
+from worker.model.licences import permitted
 from worker.model.loop import LOG_EVERY_STEPS, Clock, Position, Progress
 from worker.model.network import MultiTaskBert, device_of
 from worker.model.recipe import Recipe, read_recipe
 from worker.model.replacing import save_state
 from worker.model.sampling import POOL_BATCHES, Mixture, load_mixture
-from worker.model.starting import copy_start, first_network, prepare_base
+from worker.model.starting import check_licence, copy_start, first_network, licence_of_run, prepare_base
 from worker.model.stopping import EarlyStop, Score, dev_scorer
-from worker.model.topics import TopicTable, read_table
+from worker.model.topics import TopicTable, topics_of
 from worker.model.vocabulary import SERVED
 
 CLIP_NORM = 1.0
@@ -36,6 +39,7 @@ def fine_tune(  # noqa: PLR0913, PLR0917 - where from, where to, how long
     budget_s: float,
     start_from: Path | None = None,
     progress: Progress | None = None,
+    licence: Licence = "any",
 ) -> Path:
     """Train by the recipe for `budget_s` seconds in all (resumed parts included); returns the checkpoint folder.
 
@@ -45,13 +49,16 @@ def fine_tune(  # noqa: PLR0913, PLR0917 - where from, where to, how long
     Args:
         start_from: a checkpoint, a served bundle, or a base folder (imported, or pretrained/ of a pre-training) to go
             on from instead of the recipe's base.
+        licence: "commercial" leaves out the sources that do not allow commercial use, and what only they can teach.
     """
-    recipe, topics = read_recipe(recipe_path), read_table()
+    recipe, topics = permitted(read_recipe(recipe_path), licence), topics_of(licence)
+    mixture = load_mixture(recipe, data, topics)  # before anything is written: data that cannot be read leaves nothing
     prepare(recipe, data, out, start_from)
+    check_licence(out, licence)
     stops = recipe.options.stop_check_minutes > 0
     score = dev_scorer(recipe, data, recipe.options.stop_rows) if stops else None
     run = Run.start(recipe, topics, out, budget_s, score)
-    run.train(load_mixture(recipe, data, topics), time.monotonic, progress)
+    run.train(mixture, time.monotonic, progress)
     return out / ("ckpt-best" if stops else "ckpt-latest")
 
 
@@ -110,7 +117,7 @@ class Run:
             network=network,
             optimiser=make_optimiser(network, recipe),
             batcher=Batcher(tokenizer, network.config.pad_token_id, len(listed), two_class, settings.batch_size),
-            labels=checkpoint.Labels(listed, base, settings.max_tokens, SERVED),
+            labels=checkpoint.Labels(listed, base, settings.max_tokens, SERVED, licence=licence_of_run(recipe, out)),
             position=Position(),
             curves=curves,
             average=averaged(network, options.average) if options.average else None,
@@ -202,14 +209,24 @@ class Run:
 
     def restore(self) -> None:
         """Take up the run that state.pt holds."""
-        state = torch.load(self.out / "state.pt", map_location=device_of(self.network), weights_only=True)
+        file = self.out / "state.pt"
+        try:
+            state = torch.load(file, map_location=device_of(self.network), weights_only=True)
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise checkpoint.CheckpointError(f"{file} is damaged; take it away to start from the base again") from error
         if missing := [name for name in self._extras() if name not in state]:
             raise checkpoint.CheckpointError(
-                f"{self.out / 'state.pt'} holds no {' and '.join(missing)}: it was made with other options; take those "
+                f"{file} holds no {' and '.join(missing)}: it was made with other options; take those "
                 "options or another folder"
             )
-        self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        try:
+            self.network.load_state_dict(state["network"])
+            self.optimiser.load_state_dict(state["optimiser"])
+        except (RuntimeError, ValueError) as error:
+            raise checkpoint.CheckpointError(
+                f"{file} is of another network: it was made with another recipe or --licence; take those or another "
+                "folder"
+            ) from error
         self.position = Position(**state["position"])
         for name, part in self._extras().items():
             part.load_state_dict(state[name])

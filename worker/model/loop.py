@@ -76,6 +76,39 @@ def learning_rate_factor(spent: float, warm_up: float) -> float:
     return max(0.0, (1.0 - spent) / (1.0 - warm_up))
 
 
+class RunLogError(ValueError):
+    """A run's train.jsonl that cannot be read; the message says why."""
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One line of a run's train.jsonl."""
+
+    step: int
+    examples: int
+    losses: dict[str, float]  # of each task, the mean per example since the line before
+
+
+def read_lines(file: Path) -> list[LogLine]:
+    """The lines of a run's train.jsonl, at least 1; what a resumed run wrote again counts once.
+
+    Raises:
+        RunLogError: the file is missing, empty, or holds something else.
+    """
+    found: list[LogLine] = []
+    try:
+        for raw in map(json.loads, file.read_text().splitlines()):
+            line = LogLine(raw["step"], raw["examples"], raw["loss"])
+            while found and found[-1].step >= line.step:
+                found.pop()
+            found.append(line)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunLogError(f"{file} is not the log of a run ({error!r}); give the --out of `fine-tune`") from error
+    if not found:
+        raise RunLogError(f"{file} is empty: the run ended before its first {LOG_EVERY_STEPS} steps")
+    return found
+
+
 def write_line(file: Path, position: Position, means: dict[str, float]) -> None:
     """One more line of a run's train.jsonl."""
     line: dict[str, Any] = {

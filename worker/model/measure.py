@@ -1,7 +1,7 @@
 """What the answers to one file are worth: the metrics of its task, and what reports are summed up from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -60,11 +60,25 @@ def measure(file: DataFile, answered: Answered, topics: TopicTable) -> Measured:
         names: Sequence[str] = SENTIMENT_LABELS
         metrics = {"macro_f1": macro_f1(gold, predicted), "accuracy": accuracy}
     else:
+        answered, topics = _in_the_models_topics(answered, topics)
         judged = judge_topics(answered, topics, file.source)
         names = [topic.id for topic in topics.topics]
         allowed = [example.topic or frozenset() for example, _ in answered]
         metrics = {"accuracy": set_accuracy(allowed, judged.predicted.tolist())}
     return Measured(metrics, class_counts(judged, names), judged)
+
+
+def _in_the_models_topics(answered: Answered, topics: TopicTable) -> tuple[Answered, TopicTable]:
+    """Rows and table in the label set of the model: the table's own, or the one with parents for their children."""
+    known = answered[0][1].topic.probabilities if answered else {}
+    if not any(parent.id in known for parent in topics.parents):
+        return answered, topics
+    column = topics.merged_columns()
+    rows = [
+        (replace(example, topic=frozenset(column[each] for each in example.topic or ())), found)
+        for example, found in answered
+    ]
+    return rows, topics.merged()
 
 
 def judge_sentiment(answered: Answered) -> Judged:

@@ -34,24 +34,26 @@ def replace_folder(folder: Path, files: dict[str, bytes]) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def update_configs(model: Path, topics: int, version: str) -> list[Path]:
-    """Write the number of topics and the bundle's version into the Triton configurations of a model directory.
+def changed_configs(model: Path, topics: int, version: str) -> dict[Path, str]:
+    """The Triton configurations of a model directory with the number of topics and the bundle's version in them.
 
     Args:
         version: `<name>:<version>+<first 8 hex digits of the file's SHA-256>`, which the worker compares.
 
     Returns:
-        The files, none where `model` has no configuration.
+        The new text of each file, to be written; none where `model` has no configuration.
 
     Raises:
         ModelInvalid: a configuration has no place, or several, for one of the two.
     """
-    paths = [path for path in (model / "config.pbtxt", *sorted(model.glob("configs/*.pbtxt"))) if path.is_file()]
-    for path in paths:
+    found = {}
+    for path in (model / "config.pbtxt", *sorted(model.glob("configs/*.pbtxt"))):
+        if not path.is_file():
+            continue
         text = path.read_text()
         for pattern, value in ((TOPIC_COUNT, str(topics)), (BUNDLE_VERSION, version)):
             text, places = pattern.subn(rf"\g<1>{value}\g<2>", text)
             if places != 1:
                 raise ModelInvalid(f"{path}: {places} places for {value}, expected 1; restore it from the repository")
-        path.write_text(text)
-    return paths
+        found[path] = text
+    return found

@@ -1,5 +1,6 @@
 """Reports as a folder of Markdown and PNG; each file is written whole, beside and then renamed."""
 
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -7,9 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from worker.model.evaluate import MAIN_METRIC, Report
+from worker.model.loop import LogLine
 from worker.model.reliability import THRESHOLDS
 from worker.model.tables import mean_coverage, pooled_bins
 from worker.model.transfer import Matrix
+from worker.model.whole import write_whole
 
 DPI = 130
 
@@ -89,6 +92,20 @@ def coverage(report: Report) -> Figure:
     return figure
 
 
+def curves(lines: Sequence[LogLine]) -> bytes:
+    """A run's losses as PNG, one panel a task, over the examples seen."""
+    tasks = list(lines[-1].losses)
+    figure = Figure((2.2 * len(tasks), 2.0), layout="constrained")
+    seen = [line.examples / 1000 for line in lines]
+    for axes, task in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks, strict=True):
+        axes.plot(seen, [line.losses[task] for line in lines], color="tab:blue", linewidth=1)
+        axes.set_title(task, fontsize=9)
+        axes.tick_params(labelsize=7)
+    figure.supxlabel("examples, thousands", fontsize=8)
+    figure.supylabel("mean loss", fontsize=8)
+    return _png(figure)
+
+
 def heat_map(matrix: Matrix) -> Figure:
     """The matrix in hundredths, a row for each checkpoint."""
     width, height = len(matrix.tested_on), len(matrix.trained_on)
@@ -116,9 +133,7 @@ def _write(folder: Path, name: str, text: str, drawings: dict[str, Figure]) -> P
     links = "\n".join(f"![{Path(picture).stem}]({picture})" for picture in drawings)
     pages[name] = f"{text}\n\n{links}\n".encode()
     for target, content in pages.items():
-        fresh = folder / f"{target}.new"
-        fresh.write_bytes(content)
-        fresh.replace(folder / target)
+        write_whole(folder / target, content)
     return folder / name
 
 

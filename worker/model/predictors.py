@@ -103,6 +103,7 @@ def checkpoint_bundle(folder: Path, tokenizer: Tokenizer, labels: Labels, pad_id
         topics=tuple(TopicLabel(str(topic["id"]), str(topic["name"]), topic["parent"]) for topic in labels.topics),
         languages=labels.languages,
         sha256={},
+        licence=labels.licence,
     )
     model = ModelRef("checkpoint", f"checkpoint:0+{folder.name}")
     return Bundle(folder, model, manifest, tokenizer, tuple(whole[:before]), tuple(whole[before + len(bare) :]))

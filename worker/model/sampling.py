@@ -22,7 +22,7 @@ Progress = Callable[[int, int], None]
 
 
 class NoDataError(ValueError):
-    """A source of the recipe has no file below the data directory."""
+    """A source of the recipe has no file below the data directory, or a task no row that can be used."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Mixture:
 
 
 def load_mixture(recipe: Recipe, data: Path, topics: TopicTable, progress: Progress | None = None) -> Mixture:
-    """Read every source of the recipe; NoDataError when one has no file."""
+    """Read every source of the recipe; NoDataError when one has no file or a task no row."""
     jobs = [(task, source) for task, part in recipe.tasks().items() for source in part.sources]
     groups: dict[tuple[str, str, str, int], list[Example]] = defaultdict(list)
     weights: dict[tuple[str, str, str, int], float] = {}
@@ -55,6 +55,10 @@ def load_mixture(recipe: Recipe, data: Path, topics: TopicTable, progress: Progr
             weights[key] = source.weight
         if progress:
             progress(done, len(jobs))
+    if empty := sorted(recipe.tasks().keys() - {task for task, *_ in groups}):
+        raise NoDataError(
+            f"{data} has no usable row for {', '.join(empty)}: empty files, or labels that are not mapped"
+        )
     chances = _chances(recipe, {key: (len(rows), weights[key]) for key, rows in groups.items()})
     cumulative = tuple(accumulate(chances[key] for key in groups))
     change = make_change(recipe.options, make_lexica(chain.from_iterable(groups.values())))

@@ -11,12 +11,15 @@ from typing import Any
 import optuna
 from optuna.trial import Trial, TrialState
 
+from worker.analysis.bundle import Licence
 from worker.model.fine_tune import Run, prepare
+from worker.model.licences import permitted
 from worker.model.loop import Progress
 from worker.model.recipe import Recipe, read_recipe
 from worker.model.sampling import load_mixture
+from worker.model.starting import check_licence
 from worker.model.stopping import dev_scorer
-from worker.model.topics import read_table
+from worker.model.topics import topics_of
 
 BATCH_SIZES = (16, 32, 64)
 SPREAD = 4.0  # learning rates are tried from a quarter of the recipe's to four times it
@@ -32,6 +35,7 @@ def search(  # noqa: PLR0913, PLR0917 - those of fine_tune, and how many trials
     trials: int,
     start_from: Path | None = None,
     progress: Progress | None = None,
+    licence: Licence = "any",
 ) -> Path:
     """Try `trials` settings for `budget_s` / `trials` seconds each; returns the best one's recipe.
 
@@ -41,10 +45,11 @@ def search(  # noqa: PLR0913, PLR0917 - those of fine_tune, and how many trials
     Raises:
         EvaluationError: a task has no dev file below `data`.
     """
-    recipe, topics = read_recipe(recipe_path), read_table()
+    recipe, topics = permitted(read_recipe(recipe_path), licence), topics_of(licence)
     score = dev_scorer(recipe, data, recipe.options.stop_rows)
-    prepare(recipe, data, out, start_from)
     mixture = load_mixture(recipe, data, topics)
+    prepare(recipe, data, out, start_from)
+    check_licence(out, licence)
 
     def run_trial(tried: Recipe, folder: Path) -> float:
         Run.start(tried, topics, folder, budget_s / trials).train(mixture, time.monotonic)

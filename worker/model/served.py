@@ -64,6 +64,7 @@ def load_served(folder: Path) -> tuple[MultiTaskBert, Tokenizer, Labels]:
         languages=tuple(manifest["languages"]),
         sentiment=tuple(manifest["sentiment"]),
         tags=tuple(manifest["tags"]),
+        licence=manifest.get("licence", "any"),
     )
     return network.eval(), Tokenizer.from_file(str(folder / "tokenizer.json")), labels
 

@@ -6,10 +6,13 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from worker.analysis.bundle import Licence
 from worker.model import checkpoint
 from worker.model.base import import_base, open_base
+from worker.model.licences import licence_of
 from worker.model.network import MultiTaskBert
 from worker.model.options import Options
+from worker.model.recipe import Recipe
 from worker.model.served import load_served
 from worker.model.vocabulary import choose_pieces, count_pieces, trim_encoder, trim_tokenizer
 
@@ -38,6 +41,30 @@ def prepare_base(source: str, vocabulary: int, data: Path, out: Path) -> None:
     trim_tokenizer(tokenizer, keep).save(str(trimmed / "tokenizer.json"))
     (trimmed / "base.json").write_text(json.dumps({"base": name}) + "\n")
     trimmed.rename(out / "base")
+
+
+def check_licence(out: Path, licence: Licence) -> None:
+    """Refuse to go on from weights that learned from sources which a model of this licence may not learn from.
+
+    Raises:
+        CheckpointError: `out`/start is such a checkpoint.
+    """
+    if licence == "commercial" and _licence_of_start(out) == "any":
+        raise checkpoint.CheckpointError(
+            f"{out / 'start'} learned from sources that do not allow commercial use: start from the base or from a "
+            "checkpoint of --licence commercial, in another --out"
+        )
+
+
+def licence_of_run(recipe: Recipe, out: Path) -> Licence:
+    """Commercial when neither the recipe's sources nor those of `out`/start forbid it."""
+    learned = {licence_of(recipe), _licence_of_start(out)}
+    return "commercial" if learned == {"commercial"} else "any"
+
+
+def _licence_of_start(out: Path) -> Licence:
+    """That of `out`/start; a base has seen no labelled source."""
+    return checkpoint.read_labels(out / "start").licence if (out / "start").is_dir() else "commercial"
 
 
 def first_network(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from worker.cli.model import bundle, compress, measure, train
+from worker.cli.model import bundle, compress, explain, measure, train
 
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
     group = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Make, measure and export the model.")
-    for commands in (train, measure, compress, bundle):
+    for commands in (train, measure, compress, explain, bundle):
         commands.add_to(group)
     app.add_typer(group, name="model")

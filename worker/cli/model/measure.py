@@ -66,7 +66,7 @@ def add_to(group: typer.Typer) -> None:
     group.command(
         "card",
         epilog=examples(
-            'polyvox model card --training "1.2 hours on two CPU cores, 120,000 examples"',
+            'polyvox model card --training "1.2 hours on two CPU cores, 120,000 examples" --run run',
             after="Evaluates the bundle of the settings and writes MODEL_CARD.md beside it.",
         ),
     )(card)
@@ -149,18 +149,24 @@ def card(
     out: Annotated[Path | None, typer.Option(help="the file; by default MODEL_CARD.md beside the bundle")] = None,
     data: Data = DEFAULT_DATA,
     max_rows: MaxRows = None,
+    run: Annotated[Path | None, typer.Option(help="the folder of the run, to show its losses on the card")] = None,
 ) -> None:
     """Evaluate the shipped model and write its card."""
     with train_errors():
         from worker.analysis.bundle import Bundle
         from worker.model.card import Facts, write_card
+        from worker.model.licences import permitted
+        from worker.model.loop import read_lines
+        from worker.model.pictures import curves
         from worker.model.recipe import read_recipe
 
         bundle = Bundle.load(settings().bundle_dir)
+        recipe = permitted(read_recipe(DEFAULT_RECIPE), bundle.manifest.licence)
+        losses = curves(read_lines(run / "train.jsonl")) if run else b""
         command = f"polyvox model evaluate --data {data}" + (f" --max-rows {max_rows}" if max_rows else "")
         path = out or bundle.directory.parent / "MODEL_CARD.md"
         reports = list(_reports(list(Task), [data], _predictor(None, Engine.EMBEDDED), max_rows))
-        write_card(path, reports, read_recipe(DEFAULT_RECIPE), Facts(bundle.model.version, command, training, max_rows))
+        write_card(path, reports, recipe, Facts(bundle.model.version, command, training, max_rows, losses))
     answer(str(path))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -42,6 +42,7 @@ def add_to(group: typer.Typer) -> None:
             "polyvox model fine-tune --out run --hours 2     # goes on where the first run stopped",
             "polyvox model fine-tune --out next --start-from triton_models/analyzer/1",
             "polyvox model fine-tune --out search --hours 8 --search 16",
+            "polyvox model fine-tune --out free --licence commercial",
             after="Trains for so many hours in all, interruptions left out; run/ckpt-latest is the result.",
         ),
     )(fine_tune)
@@ -90,14 +91,17 @@ def fine_tune(  # noqa: PLR0913, PLR0917 - a command's options
     ] = None,
     recipe: RecipeFile = DEFAULT_RECIPE,
     data: Data = DEFAULT_DATA,
+    licence: Annotated[
+        Literal["any", "commercial"], typer.Option(help="commercial: only sources whose stated licence allows that use")
+    ] = "any",
 ) -> None:
     """Train the three heads and the encoder on labelled text."""
     with train_errors(), bar("training", "trials" if search else "s") as progress:
         if search:
             from worker.model.search import search as explore
 
-            answer(str(explore(recipe, data, out, hours * 3600, search, start_from, progress)))
+            answer(str(explore(recipe, data, out, hours * 3600, search, start_from, progress, licence)))
             return
         from worker.model.fine_tune import fine_tune as run
 
-        answer(str(run(recipe, data, out, hours * 3600, start_from, progress)))
+        answer(str(run(recipe, data, out, hours * 3600, start_from, progress, licence)))
