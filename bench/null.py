@@ -18,8 +18,6 @@ from bench.stacks import Profile, profile_worker
 from worker.local.environment import REPOSITORY
 
 NULL_MODEL = REPOSITORY / "tests" / "models" / "null" / "analyzer"
-BUNDLE_FILES = ("bundle.json", "tokenizer.json", "model.onnx")
-
 FAST_MODEL = {
     "POLYVOX_BATCH_POSTS": "64",
     "POLYVOX_BATCH_TOKENS": "8192",
@@ -94,14 +92,14 @@ def null_repository(models: Path) -> Iterator[Path]:
     The worker compares the bundle's files with their hashes, so the real model file is beside them, and nobody runs it.
     """
     real = max((models / "analyzer").glob("[0-9]*"), key=lambda path: int(path.name))
-    topics = len(msgspec.json.decode((real / "bundle.json").read_bytes())["topics"])
+    described = msgspec.json.decode((real / "bundle.json").read_bytes())
     with tempfile.TemporaryDirectory(prefix="polyvox-null-") as directory:
         version = Path(directory) / "analyzer" / "1"
         version.mkdir(parents=True)
-        for name in BUNDLE_FILES:
+        for name in ("bundle.json", *described["sha256"]):
             (version / name).symlink_to((real / name).resolve())
         (version / "model.py").write_text((NULL_MODEL / "1" / "model.py").read_text())
-        config = with_topics((NULL_MODEL / "config.pbtxt").read_text(), topics)
+        config = with_topics((NULL_MODEL / "config.pbtxt").read_text(), len(described["topics"]))
         (version.parent / "config.pbtxt").write_text(config)
         yield Path(directory)
 

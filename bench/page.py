@@ -137,6 +137,9 @@ def _real(figures: RealFigures) -> str:
 worker (`polyvox run`, default settings), one Triton with the shipped configuration. Bare Triton is a gRPC client that
 has all texts tokenized in advance by the worker's own code, sorted by length over the whole run (better than a worker
 can, which sees {Settings.model_fields["pool_posts"].default} posts ahead), and does nothing with the answers.
+Its batches hold a fixed number of windows; the worker's hold up to {Settings.model_fields["batch_posts"].default} of
+them and {Settings.model_fields["batch_tokens"].default} tokens, which suits short and long texts alike, and can so make
+up for what the rest of the path costs.
 
 {_table(rows)}
 
