@@ -78,9 +78,6 @@ class Settings(BaseSettings):
     batch_tokens: int = Field(512, ge=16, description="padded tokens in one batch, at most")
     batch_posts: int = Field(16, ge=1, description="windows in one batch, at most; CPUs like small batches")
     batches_in_flight: int = Field(3, ge=1, description="batches at Triton at once")
-    publish_wait_ms: int = Field(
-        30, ge=0, description="how long finished posts wait for more, so that partitions are written to together"
-    )
     max_windows: int = Field(32, ge=1, description="windows of one text, at most; longer is a dead letter")
     strikes: int = Field(3, ge=1, description="failures of one record alone before it is a dead letter")
     dead_letter_window: int = Field(

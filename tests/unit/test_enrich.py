@@ -27,7 +27,7 @@ from worker.text.language import Identifier
 from worker.timing import SystemClock
 
 BUNDLE = Path(__file__).parent.parent / "fixtures" / "tiny_models" / "analyzer" / "1"
-SETTINGS = load_settings(max_record_bytes=20_000, pool_wait_ms=1, publish_wait_ms=0, inference="triton")
+SETTINGS = load_settings(max_record_bytes=20_000, pool_wait_ms=1, inference="triton")
 ROUTES = Routes(
     SETTINGS.input_topics, {"posts.social": "tid-s", "posts.financial": "tid-f"}, "enriched", "dead", 20_000
 )

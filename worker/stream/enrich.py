@@ -246,7 +246,6 @@ class EnrichStage:
     async def _publish_loop(self) -> None:
         while True:
             await self._finished_some.wait()
-            await asyncio.sleep(self._settings.publish_wait_ms / 1000)
             self._finished_some.clear()
             await asyncio.gather(*(self._settle(tp, ledger) for tp, ledger in list(self._ledgers.items())))
             WAITING.set(self.waiting)
