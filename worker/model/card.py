@@ -8,9 +8,9 @@ from string import Template
 from worker.model.evaluate import Report
 from worker.model.licences import COMMERCIAL, Licences, licence_of, source_licences
 from worker.model.recipe import Recipe
+from worker.model.replacing import write_whole
 from worker.model.topics import topics_of
 from worker.model.vocabulary import SERVED
-from worker.model.whole import write_whole
 
 RECIPES = Path(__file__).parent / "recipes"
 CURVES = "curves.png"

@@ -5,7 +5,7 @@ from pathlib import Path
 from string import Template
 
 from worker.model.explain import Explanation, ExplanationError, Word
-from worker.model.whole import write_whole
+from worker.model.replacing import write_whole
 
 TOWARDS, AWAY = "0, 90, 200", "230, 110, 0"  # blue and orange: told apart by almost everybody
 PAGE = Template("""<!doctype html>

@@ -19,7 +19,7 @@ from worker.model import checkpoint, onnx_bert
 from worker.model.network import MultiTaskBert
 from worker.model.onnx_bundle import changed_configs, replace_folder
 from worker.model.onnx_linear import Precision
-from worker.model.whole import write_whole
+from worker.model.replacing import write_whole
 
 Floats = NDArray[np.float32]
 

@@ -1,9 +1,9 @@
 """Multi-task fine-tuning under a time budget: resumable, and done when the budget is spent."""
 
-import pickle
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from worker.model.licences import permitted
 from worker.model.loop import LOG_EVERY_STEPS, Clock, Position, Progress
 from worker.model.network import MultiTaskBert, device_of
 from worker.model.recipe import Recipe, read_recipe
-from worker.model.replacing import save_state
+from worker.model.resume import FILE, restore_state, save_state
 from worker.model.sampling import POOL_BATCHES, Mixture, load_mixture
 from worker.model.starting import check_licence, copy_start, first_network, licence_of_run, prepare_base
 from worker.model.stopping import EarlyStop, Score, dev_scorer
@@ -124,14 +124,16 @@ class Run:
             ranks=ranks,
             stop=EarlyStop(out, score, options.stop_check_minutes * 60, options.stop_patience) if score else None,
         )
-        if (out / "state.pt").is_file():
+        if (out / FILE).is_file():
             run.restore()
         return run
 
     def train(self, mixture: Mixture, clock: Clock, progress: Progress | None = None) -> None:
         """Steps until the budget is spent, then a last save; the learning rate reaches zero there."""
         self.network.train()
-        self.batches = self._batches(mixture)
+        self.batches = loop.batches_from(
+            self.position.step * self.recipe.options.accumulate, POOL_BATCHES, partial(self._pool, mixture)
+        )
         loop.train(self, clock, progress)
         if self.stop is not None and not self.stop.over:
             self._look(self.stop)
@@ -150,22 +152,15 @@ class Run:
         self.curves.add(self.position.step, {"dev/mean_score": stop.look(self.position.elapsed_s)})
         self.save()
 
-    def _batches(self, mixture: Mixture) -> Iterator[Batch]:
-        """Every batch from the current step on; pools are numbered, so nothing else needs to be remembered."""
-        at = self.position.step * self.recipe.options.accumulate
-        while True:
-            number, done = divmod(at, POOL_BATCHES)
-            pool = mixture.pool(number, POOL_BATCHES * self.batcher.batch_size)
-            yield from self.batcher.batches(pool, f"{self.recipe.seed}/{number}")[done:]
-            at = (number + 1) * POOL_BATCHES
+    def _pool(self, mixture: Mixture, number: int) -> list[Batch]:
+        pool = mixture.pool(number, POOL_BATCHES * self.batcher.batch_size)
+        return self.batcher.batches(pool, f"{self.recipe.seed}/{number}")
 
     def step(self) -> None:
         """One optimiser step; the dropout's randomness depends on the step alone."""
         torch.manual_seed(self.recipe.seed * 1_000_003 + self.position.step)
         spent = self.position.elapsed_s / self.budget_s
-        rate = loop.learning_rate_factor(spent, self.recipe.optimiser.warm_up)
-        for group in self.optimiser.param_groups:
-            group["lr"] = group["peak_lr"] * rate
+        loop.set_rates(self.optimiser, spent, self.recipe.optimiser.warm_up)
         self.optimiser.zero_grad(set_to_none=True)
         device, summed, examples = device_of(self.network), dict.fromkeys(self.recipe.tasks(), 0.0), 0
         for batch in islice(self.batches, self.recipe.options.accumulate):
@@ -199,37 +194,11 @@ class Run:
         tokenizer.no_truncation()
         checkpoint.save(self.out / "ckpt-latest", self._result(), tokenizer, self.labels)
         tokenizer.enable_truncation(self.recipe.optimiser.max_tokens)
-        state = {
-            "network": self.network.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "position": vars(self.position),
-        }
-        state |= {name: part.state_dict() for name, part in self._extras().items()}
-        save_state(self.out / "state.pt", state)
+        save_state(self.out, self.network, self.optimiser, self.position, self._extras())
 
     def restore(self) -> None:
         """Take up the run that state.pt holds."""
-        file = self.out / "state.pt"
-        try:
-            state = torch.load(file, map_location=device_of(self.network), weights_only=True)
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            raise checkpoint.CheckpointError(f"{file} is damaged; take it away to start from the base again") from error
-        if missing := [name for name in self._extras() if name not in state]:
-            raise checkpoint.CheckpointError(
-                f"{file} holds no {' and '.join(missing)}: it was made with other options; take those "
-                "options or another folder"
-            )
-        try:
-            self.network.load_state_dict(state["network"])
-            self.optimiser.load_state_dict(state["optimiser"])
-        except (RuntimeError, ValueError) as error:
-            raise checkpoint.CheckpointError(
-                f"{file} is of another network: it was made with another recipe or --licence; take those or another "
-                "folder"
-            ) from error
-        self.position = Position(**state["position"])
-        for name, part in self._extras().items():
-            part.load_state_dict(state[name])
+        self.position = restore_state(self.out, self.network, self.optimiser, self._extras())
 
     def _extras(self) -> dict[str, Any]:
         """What some options keep beside the network, by its name in state.pt."""

@@ -2,15 +2,18 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+
+from torch.optim import Optimizer
 
 SAVE_EVERY_S = 300.0
 LOG_EVERY_STEPS = 100
 Progress = Callable[[int, int], None]
 Clock = Callable[[], float]
+Item = TypeVar("Item")
 
 
 @dataclass
@@ -74,6 +77,21 @@ def learning_rate_factor(spent: float, warm_up: float) -> float:
     if spent < warm_up:
         return max(spent / warm_up, 0.02)
     return max(0.0, (1.0 - spent) / (1.0 - warm_up))
+
+
+def set_rates(optimiser: Optimizer, spent: float, warm_up: float) -> None:
+    """Give each group of an optimiser its peak rate times `learning_rate_factor`."""
+    factor = learning_rate_factor(spent, warm_up)
+    for group in optimiser.param_groups:
+        group["lr"] = group["peak_lr"] * factor
+
+
+def batches_from(at: int, size: int, pool: Callable[[int], Sequence[Item]]) -> Iterator[Item]:
+    """Every batch from number `at` on; pools of `size` batches are numbered, so nothing else needs to be remembered."""
+    while True:
+        number, done = divmod(at, size)
+        yield from pool(number)[done:]
+        at = (number + 1) * size
 
 
 class RunLogError(ValueError):

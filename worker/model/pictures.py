@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from worker.model.evaluate import MAIN_METRIC, Report
 from worker.model.loop import LogLine
 from worker.model.reliability import THRESHOLDS
+from worker.model.replacing import write_whole
 from worker.model.tables import mean_coverage, pooled_bins
 from worker.model.transfer import Matrix
-from worker.model.whole import write_whole
 
 DPI = 130
 

@@ -4,9 +4,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import torch
 
 
 @contextmanager
@@ -23,8 +20,12 @@ def replaced(folder: Path) -> Iterator[Path]:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def save_state(file: Path, state: dict[str, Any]) -> None:
-    """Write what a run resumes from."""
-    fresh = file.with_name(file.name + ".new")
-    torch.save(state, fresh)
-    fresh.rename(file)
+def write_whole(path: Path, content: bytes) -> None:
+    """Write beside `path`, then rename; OSError, and nothing left, when that cannot be."""
+    fresh = path.with_name(f"{path.name}.new")
+    try:
+        fresh.write_bytes(content)
+        fresh.replace(path)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise

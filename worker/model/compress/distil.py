@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from worker.model.compress.recipe import CompressRecipe
 from worker.model.curves import Curves
 from worker.model.loop import LOG_EVERY_STEPS, Clock, Position, Progress
 from worker.model.network import MultiTaskBert, device_of, trainable_parts
-from worker.model.replacing import save_state
+from worker.model.resume import FILE, restore_state, save_state
 from worker.model.sampling import POOL_BATCHES, Mixture
 
 CLIP_NORM = 1.0
@@ -66,33 +67,26 @@ class Distillation:
             position=Position(),
             curves=Curves(out),
         )
-        if (out / "state.pt").is_file():
+        if (out / FILE).is_file():
             run.restore()
         return run
 
     def train(self, mixture: Mixture, clock: Clock, progress: Progress | None = None) -> None:
         """Steps until the budget is spent, then a last save; without dropout, so that both see the same."""
-        self.batches = self._batches(mixture)
+        self.batches = loop.batches_from(self.position.step, POOL_BATCHES, partial(self._pool, mixture))
         loop.train(self, clock, progress)
         self.curves.close()
 
     def ended(self) -> bool:
         return False
 
-    def _batches(self, mixture: Mixture) -> Iterator[Batch]:
-        """Every batch from the current step on; pools are numbered, so nothing else needs to be remembered."""
-        at = self.position.step
-        while True:
-            number, done = divmod(at, POOL_BATCHES)
-            pool = mixture.pool(number, POOL_BATCHES * self.batcher.batch_size)
-            yield from self.batcher.batches(pool, f"{self.recipe.seed}/{number}")[done:]
-            at = (number + 1) * POOL_BATCHES
+    def _pool(self, mixture: Mixture, number: int) -> list[Batch]:
+        pool = mixture.pool(number, POOL_BATCHES * self.batcher.batch_size)
+        return self.batcher.batches(pool, f"{self.recipe.seed}/{number}")
 
     def step(self) -> None:
         """One optimiser step on the answers' distances and the weighted one of the hidden states."""
-        rate = loop.learning_rate_factor(self.position.elapsed_s / self.budget_s, self.recipe.optimiser.warm_up)
-        for group in self.optimiser.param_groups:
-            group["lr"] = group["peak_lr"] * rate
+        loop.set_rates(self.optimiser, self.position.elapsed_s / self.budget_s, self.recipe.optimiser.warm_up)
         device = device_of(self.student)
         batch = next(self.batches).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.recipe.optimiser.bf16):
@@ -121,19 +115,11 @@ class Distillation:
         tokenizer.no_truncation()
         checkpoint.save(self.out / "ckpt-latest", self.student, tokenizer, self.labels)
         tokenizer.enable_truncation(self.recipe.optimiser.max_tokens)
-        state = {
-            "network": self.student.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "position": vars(self.position),
-        }
-        save_state(self.out / "state.pt", state)
+        save_state(self.out, self.student, self.optimiser, self.position)
 
     def restore(self) -> None:
         """Take up the run that state.pt holds."""
-        state = torch.load(self.out / "state.pt", map_location=device_of(self.student), weights_only=True)
-        self.student.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.position = Position(**state["position"])
+        self.position = restore_state(self.out, self.student, self.optimiser)
 
 
 def _make_optimiser(student: MultiTaskBert, recipe: CompressRecipe) -> torch.optim.AdamW:

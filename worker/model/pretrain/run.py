@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,7 +20,8 @@ from worker.model.pretrain.batches import Batch, Batcher
 from worker.model.pretrain.network import PretrainBert, pretrain_losses
 from worker.model.pretrain.recipe import PretrainRecipe, read_recipe
 from worker.model.pretrain.text import RawMixture, load_texts
-from worker.model.replacing import replaced, save_state
+from worker.model.replacing import replaced
+from worker.model.resume import FILE, restore_state, save_state
 from worker.model.sampling import POOL_BATCHES
 from worker.model.starting import copy_start, prepare_base
 
@@ -108,34 +110,27 @@ class PretrainRun:
             position=Position(),
             curves=Curves(out),
         )
-        if (out / "state.pt").is_file():
+        if (out / FILE).is_file():
             run.restore()
         return run
 
     def train(self, mixture: RawMixture, clock: Clock, progress: Progress | None = None) -> None:
         """Steps until the budget is spent, then a last save; the learning rate reaches zero there."""
         self.network.train()
-        self.batches = self._batches(mixture)
+        self.batches = loop.batches_from(self.position.step, POOL_BATCHES, partial(self._pool, mixture))
         loop.train(self, clock, progress)
         self.curves.close()
 
     def ended(self) -> bool:
         return False
 
-    def _batches(self, mixture: RawMixture) -> Iterator[Batch]:
-        """Every batch from the current step on; pools are numbered, so nothing else needs to be remembered."""
-        at = self.position.step
-        while True:
-            number, done = divmod(at, POOL_BATCHES)
-            pool = mixture.pool(number, POOL_BATCHES * self.batcher.batch_size)
-            yield from self.batcher.batches(pool, f"{self.recipe.seed}/{number}")[done:]
-            at = (number + 1) * POOL_BATCHES
+    def _pool(self, mixture: RawMixture, number: int) -> list[Batch]:
+        pool = mixture.pool(number, POOL_BATCHES * self.batcher.batch_size)
+        return self.batcher.batches(pool, f"{self.recipe.seed}/{number}")
 
     def step(self) -> None:
         """One optimiser step on the mean loss of a hidden piece plus that of a pair."""
-        rate = loop.learning_rate_factor(self.position.elapsed_s / self.budget_s, self.recipe.optimiser.warm_up)
-        for group in self.optimiser.param_groups:
-            group["lr"] = group["peak_lr"] * rate
+        loop.set_rates(self.optimiser, self.position.elapsed_s / self.budget_s, self.recipe.optimiser.warm_up)
         device = device_of(self.network)
         batch = next(self.batches).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.recipe.optimiser.bf16):
@@ -173,19 +168,11 @@ class PretrainRun:
             self.batcher.tokenizer.save(str(fresh / "tokenizer.json"))
             name = self.base.removesuffix(SUFFIX) + SUFFIX
             (fresh / "base.json").write_text(json.dumps({"base": name}) + "\n")
-        state = {
-            "network": self.network.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "position": vars(self.position),
-        }
-        save_state(self.out / "state.pt", state)
+        save_state(self.out, self.network, self.optimiser, self.position)
 
     def restore(self) -> None:
         """Take up the run that state.pt holds."""
-        state = torch.load(self.out / "state.pt", map_location=device_of(self.network), weights_only=True)
-        self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.position = Position(**state["position"])
+        self.position = restore_state(self.out, self.network, self.optimiser)
 
 
 def make_batcher(tokenizer: Tokenizer, network: PretrainBert, recipe: PretrainRecipe) -> Batcher:
