@@ -13,6 +13,7 @@ from worker.analysis.bundle import Bundle
 from worker.analysis.calibration import OTHERS, Calibration
 from worker.model.calibrate import confusions, financial_sources, save, temperatures, threshold
 from worker.model.measure import Judged
+from worker.model.span_certainty import TEMPERATURES, Marked, errors_of, tag_temperatures
 
 TINY = Path(__file__).parent.parent / "fixtures" / "tiny_models" / "analyzer" / "1"
 
@@ -68,3 +69,26 @@ def test_financial_sources_are_listed():
     """The table names them; social ones are not among them."""
     assert {"sentfin", "chabsa"} <= financial_sources()
     assert "umsab" not in financial_sources()
+
+
+def mentions(rows: int, share_right: float, seed: int) -> Marked:
+    """Mentions marked at 0.95 by a model that hotter tags make less sure, and of which a share is right."""
+    sure = [0.34 + 0.61 / max(1.0, each) for each in TEMPERATURES]
+    right = np.random.default_rng(seed).random(rows) < share_right
+    return Marked([sure] * rows, right.tolist())
+
+
+def test_mentions_are_as_sure_as_they_are_right():
+    """The temperature brings 0.95 near the share of mentions that are right; a language with few takes that of all."""
+    marked = {"en": mentions(2000, 0.7, 1), "th": mentions(20, 0.7, 2)}
+    found = tag_temperatures(marked)
+    assert set(found) == {OTHERS, "en"}
+    assert 0.34 + 0.61 / found["en"] == pytest.approx(0.7, abs=0.05)
+    before, after = errors_of(marked["en"])
+    assert before > 0.2
+    assert after < 0.05
+
+
+def test_without_mentions_there_is_no_temperature():
+    """A model that marks nothing keeps its certainty."""
+    assert tag_temperatures({"en": Marked()}) == {}

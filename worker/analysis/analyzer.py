@@ -49,6 +49,14 @@ class Analyzer:
         Raises:
             InferenceUnavailable, ModelInvalid: as `Inference.infer`.
         """
+        bundle = self.preparer.bundle
+        return [
+            each if isinstance(each, BadRecord) else decode(*each, bundle, self.abstain_below)
+            for each in await self.answers(texts)
+        ]
+
+    async def answers(self, texts: Sequence[tuple[str, str | None]]) -> list[tuple[Prepared, list[Logits]] | BadRecord]:
+        """What `analyze` decodes: each text as it was prepared, with the model's answer to each of its windows."""
         prepared = await asyncio.to_thread(self.preparer.prepare_many, texts)
         pool: Pool[_Place] = Pool()
         for at, each in enumerate(prepared):
@@ -56,7 +64,7 @@ class Analyzer:
                 for number, window in enumerate(each.windows):
                     pool.add(_Place(at, number, window))
         answers = await self._infer_all(pool)
-        return [self._outcome(at, each, answers) for at, each in enumerate(prepared)]
+        return [_with_answers(at, each, answers) for at, each in enumerate(prepared)]
 
     async def _infer_all(self, pool: Pool[_Place]) -> dict[tuple[int, int], Logits | BadRecord]:
         """Empty the pool; the answer to each window by (text, window number)."""
@@ -84,16 +92,17 @@ class Analyzer:
             return {**await self._infer(batch[:middle]), **await self._infer(batch[middle:])}
         return {(place.text, place.number): row for place, row in zip(batch, split_rows(logits), strict=True)}
 
-    def _outcome(
-        self, at: int, prepared: Prepared | BadRecord, answers: dict[tuple[int, int], Logits | BadRecord]
-    ) -> Analysis | BadRecord:
-        """Decode one text when all its windows have answers."""
-        if isinstance(prepared, BadRecord):
-            return prepared
-        rows: list[Logits] = []
-        for number in range(len(prepared.windows)):
-            answer = answers[at, number]
-            if isinstance(answer, BadRecord):
-                return answer
-            rows.append(answer)
-        return decode(prepared, rows, self.preparer.bundle, self.abstain_below)
+
+def _with_answers(
+    at: int, prepared: Prepared | BadRecord, answers: dict[tuple[int, int], Logits | BadRecord]
+) -> tuple[Prepared, list[Logits]] | BadRecord:
+    """One text with the answers to all its windows, or why it has none."""
+    if isinstance(prepared, BadRecord):
+        return prepared
+    rows: list[Logits] = []
+    for number in range(len(prepared.windows)):
+        answer = answers[at, number]
+        if isinstance(answer, BadRecord):
+            return answer
+        rows.append(answer)
+    return prepared, rows

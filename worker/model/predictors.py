@@ -4,8 +4,10 @@ All share the worker's own path from text to labels, so that the figures are tho
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from tokenizers import Tokenizer
@@ -13,19 +15,24 @@ from tokenizers import Tokenizer
 from worker.analysis.analyzer import Analyzer
 from worker.analysis.batching import TokenBudget
 from worker.analysis.bundle import Bundle, Manifest, TopicLabel
+from worker.analysis.calibration import OTHERS, Calibration
+from worker.analysis.decode import decode
 from worker.analysis.inference import Inference, Logits, TokenBatch, validate
 from worker.analysis.prepare import Preparer
 from worker.errors import BadRecord
-from worker.events import Analysis, ModelRef
+from worker.events import Entity, ModelRef
 from worker.model import checkpoint
 from worker.model.checkpoint import Labels
 from worker.model.evaluate import Predict
 from worker.model.network import MultiTaskBert, device_of
+from worker.model.span_certainty import SpansAt
 from worker.text.language import Identifier
 
 BUDGET = TokenBudget(tokens=2048, posts=64)
 MAX_WINDOWS = 32
 CHUNK = 2000  # texts held at once
+Answer = TypeVar("Answer")
+Ask = Callable[[Analyzer, list[tuple[str, None]]], Awaitable[list[Answer]]]
 
 
 class TorchInference:
@@ -66,6 +73,27 @@ def inference_predictor(bundle: Bundle, connect: Callable[[], Inference]) -> Pre
     Raises:
         InferenceUnavailable, ModelInvalid: as `Inference.check`.
     """
+    return _asker(bundle, connect, Analyzer.analyze)
+
+
+def span_predictor(bundle: Bundle, connect: Callable[[], Inference]) -> SpansAt:
+    """Ask once, and read the mentions at several temperatures of the tags; as `inference_predictor`."""
+    ask = _asker(bundle, connect, Analyzer.answers)
+
+    def spans_at(texts: Sequence[str], temperatures: Sequence[float]) -> list[list[list[Entity]] | BadRecord]:
+        bundles = [replace(bundle, calibration=Calibration(tags={OTHERS: each})) for each in temperatures]
+        return [
+            found if isinstance(found, BadRecord) else [decode(*found, each, 0.0).entities for each in bundles]
+            for found in ask(texts)
+        ]
+
+    return spans_at
+
+
+def _asker(
+    bundle: Bundle, connect: Callable[[], Inference], method: Ask[Answer]
+) -> Callable[[Sequence[str]], list[Answer]]:
+    """A plain function of texts from a method of the analyzer."""
 
     async def opened() -> Inference:
         inference = connect()
@@ -76,14 +104,14 @@ def inference_predictor(bundle: Bundle, connect: Callable[[], Inference]) -> Pre
     loop = asyncio.new_event_loop()
     analyzer = Analyzer(Preparer(bundle, Identifier(), MAX_WINDOWS), loop.run_until_complete(opened()), BUDGET)
 
-    def predict(texts: Sequence[str]) -> list[Analysis | BadRecord]:
-        answers: list[Analysis | BadRecord] = []
+    def ask(texts: Sequence[str]) -> list[Answer]:
+        answers: list[Answer] = []
         for start in range(0, len(texts), CHUNK):
-            chunk = [(text, None) for text in texts[start : start + CHUNK]]
-            answers += loop.run_until_complete(analyzer.analyze(chunk))
+            chunk: list[tuple[str, None]] = [(text, None) for text in texts[start : start + CHUNK]]
+            answers += loop.run_until_complete(method(analyzer, chunk))
         return answers
 
-    return predict
+    return ask
 
 
 def checkpoint_bundle(folder: Path, tokenizer: Tokenizer, labels: Labels, pad_id: int) -> Bundle:

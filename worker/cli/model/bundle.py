@@ -60,20 +60,26 @@ def calibrate(data: Data = DEFAULT_DATA, max_rows: MaxRows = None) -> None:
     with train_errors():
         from dataclasses import replace
 
+        from msgspec.structs import replace as with_fields
+
         from worker.analysis.bundle import Bundle
         from worker.analysis.calibration import UNCALIBRATED
         from worker.analysis.choice import make_inference
         from worker.model import calibrate as run
+        from worker.model import span_certainty
         from worker.model.files import evaluation_files
-        from worker.model.predictors import inference_predictor
+        from worker.model.predictors import inference_predictor, span_predictor
         from worker.model.recipe import read_recipe
 
         configured = settings().model_copy(update={"inference": "embedded"})
         bundle = replace(Bundle.load(configured.bundle_dir), calibration=UNCALIBRATED)
-        predict = inference_predictor(bundle, lambda: make_inference(configured, bundle))
-        recipe = read_recipe(DEFAULT_RECIPE)
-        files = {head: evaluation_files(head, [data], recipe) for head in run.HEADS}
+        recipe, connect = read_recipe(DEFAULT_RECIPE), lambda: make_inference(configured, bundle)
+        files = {head: evaluation_files(head, [data], recipe) for head in (*run.HEADS, "ner")}
+        seen = recipe.trained_on_dev()
         with bar("calibrating", "files") as progress:
-            found = run.fit(files, predict, max_rows, recipe.trained_on_dev(), progress)
-        run.save(bundle.directory, found)
+            found = run.fit(files, inference_predictor(bundle, connect), max_rows, seen, progress)
+        with bar("calibrating mentions", "files") as progress:
+            marked = span_certainty.mark_files(files["ner"], span_predictor(bundle, connect), max_rows, seen, progress)
+        tags = span_certainty.tag_temperatures(marked)
+        run.save(bundle.directory, with_fields(found, tags=tags))
     answer(str(bundle.directory / "calibration.json"))
