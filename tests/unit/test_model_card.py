@@ -25,7 +25,7 @@ REPORT = Report(
     per_source={"umsab": {"macro_f1": 0.7, "accuracy": 0.8}},
     files=(FileScore("umsab", "en", "dev", 10, 0, {"macro_f1": 0.8}),),
 )
-FACTS = card.Facts("1.0.0", "polyvox model evaluate", "An hour.", max_rows=300)
+FACTS = card.Facts("1.0.0", "polyvox model evaluate", "An hour.", max_rows=300, mentions="| opposed | 70.0 | 50.0 |")
 
 
 def test_the_card_says_what_a_user_must_know():
@@ -36,6 +36,7 @@ def test_the_card_says_what_a_user_must_know():
     assert "polyvox model evaluate" in text
     assert "at most 300 rows" in text
     assert "not Google's" in text
+    assert FACTS.mentions in text
     assert all(source.name in text for task in RECIPE.tasks().values() for source in task.sources)
     assert "$" not in text
 

@@ -169,7 +169,7 @@ def test_both_sets_of_topics_are_scored(tmp_path: Path):
 
 def test_the_card_of_a_commercial_model_says_so():
     """No restricted source is named, and the economy is one topic."""
-    text = card.model_card([], permitted(SHIPPED, "commercial"), card.Facts("1.0.0", "c", "t", None))
+    text = card.model_card([], permitted(SHIPPED, "commercial"), card.Facts("1.0.0", "c", "t", None, ""))
     assert "**Commercial use**" in text
     assert "Non-commercial" not in text
     assert f"`{ECONOMY}` economy, business and finance" in text

@@ -1,12 +1,15 @@
 """Sentiment per mention: the measuring set is sound, and the score tells the mention's sign from the post's."""
 
+import json
+import lzma
+
 import pytest
 
 pytest.importorskip("torch")
 
 from tests.unit.test_model_evaluate import answer
 from worker.events import Entity, Probabilities
-from worker.model.mentions import Target, opposed_targets, score_mentions
+from worker.model.mentions import Target, measured_targets, mention_table, opposed_targets, score_mentions
 
 UP, DOWN = Probabilities(0.1, 0.1, 0.8), Probabilities(0.8, 0.1, 0.1)
 
@@ -34,3 +37,21 @@ def test_the_mention_counts_where_it_was_found():
     targets.append(Target(text, "en", "Fiat", "positive"))
     score = score_mentions(targets, lambda texts: [found for _ in texts])
     assert (score.targets, score.found, score.by_mention, score.by_post) == (3, 2 / 3, 2 / 3, 1 / 3)
+
+
+def test_headlines_are_judged_for_their_target_companies_and_consumers_apart(tmp_path):
+    """Each label of a row is a set of its own, without the rows that it calls neutral; the table names every set."""
+    row = {"text": "Fiat sube precios", "lang": "es", "target": "Fiat", "label": "positive"}
+    row |= {"companies_sentiment": "positive", "consumers_sentiment": "negative"}
+    quiet = row | {"label": "neutral", "companies_sentiment": "neutral"}
+    path = tmp_path / "es.dev.jsonl.xz"
+    path.write_bytes(lzma.compress("".join(json.dumps(each) + "\n" for each in (row, quiet)).encode()))
+    sets = measured_targets(path)
+    assert [len(sets[f"finances_es, {of}"]) for of in ("target", "companies", "consumers")] == [1, 1, 2]
+    assert len(sets["opposed mentions"]) == 400
+    said = mention_table(
+        {name: sets[name] for name in sets if "finances" in name},
+        lambda texts: [answer((0.1, 0.1, 0.8)) for _ in texts],
+    )
+    assert "| finances_es, companies | 100.0 | 100.0 | 0.0 | 1 |" in said
+    assert "| finances_es, consumers | 0.0 | 0.0 | 0.0 | 2 |" in said

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
+from worker.model.certainty import certainty_table
 from worker.model.evaluate import Report
 from worker.model.licences import COMMERCIAL, Licences, licence_of, source_licences
 from worker.model.recipe import Recipe
@@ -39,6 +40,7 @@ class Facts:
     command: str  # that made the figures
     training: str  # a sentence or two: time, machine, examples
     max_rows: int | None  # of each file, when the evaluation was capped
+    mentions: str  # what the sentiment of a mention is worth, a Markdown table
     curves: bytes = b""  # PNG of the run's losses
 
 
@@ -66,6 +68,10 @@ def model_card(reports: Sequence[Report], recipe: Recipe, facts: Facts) -> str:
         command=facts.command,
         rows=_rows(facts.max_rows),
         figures="\n\n".join(f"### {report.task}\n\n{report.to_markdown()}" for report in reports),
+        mentions=facts.mentions,
+        certainty="\n\n".join(
+            f"### {report.task}\n\n{certainty_table(report.reliability)}" for report in reports if report.reliability
+        ),
         topics="; ".join(f"`{topic.id}` {topic.name}" for topic in topics) + ".",
         sources=_source_table(licences),
     )

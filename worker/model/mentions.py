@@ -1,7 +1,8 @@
 """Sentiment per mention, measured: sentences that praise one name and blame another, and headlines with a target."""
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +11,13 @@ from worker.events import Analysis, Probabilities
 from worker.model.data import read_rows
 from worker.model.evaluate import Predict
 from worker.model.scores import mean
+from worker.model.tables import figures_table
 
 OPPOSED = Path(__file__).parent / "recipes" / "opposed_mentions.tsv"
 """200 sentences written for polyvox, 20 in each of ten languages; none was trained on."""
 
 SIGNS = {"positive": 1, "negative": -1}
+FINANCES_LABELS = {"label": "target", "companies_sentiment": "companies", "consumers_sentiment": "consumers"}
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,43 @@ def opposed_targets(path: Path = OPPOSED) -> list[Target]:
     return [Target(row["text"], row["language"], row[label], label) for row in rows for label in SIGNS]
 
 
-def finances_targets(path: Path) -> Iterator[Target]:
-    """The targets of a file of `finances_es`, where the text names them and the label is not neutral."""
+def finances_targets(path: Path, label: str = "label") -> Iterator[Target]:
+    """The targets of a file of `finances_es`, where the text names them and the label is not neutral.
+
+    `label`: the row's field, one of `FINANCES_LABELS`: what the headline means for its target, for companies, or for
+    consumers.
+    """
     for _, row in read_rows(path):
-        if row.get("target") and row["target"] in row["text"] and row["label"] in SIGNS:
-            yield Target(row["text"], "es", row["target"], row["label"])
+        if row.get("target") and row["target"] in row["text"] and row[label] in SIGNS:
+            yield Target(row["text"], "es", row["target"], row[label])
+
+
+def measured_targets(finances: Path) -> dict[str, list[Target]]:
+    """The opposed mentions by language, and the targets of a file of `finances_es`, if there is one, by label."""
+    sets: dict[str, list[Target]] = defaultdict(list)
+    for target in opposed_targets():
+        sets["opposed mentions"].append(target)
+        sets[f"opposed mentions, {target.language}"].append(target)
+    if finances.is_file():
+        sets |= {f"finances_es, {of}": list(finances_targets(finances, label)) for label, of in FINANCES_LABELS.items()}
+    return dict(sets)
+
+
+def mention_table(sets: Mapping[str, Sequence[Target]], predict: Predict) -> str:
+    """A row for each set of targets, as Markdown."""
+    scores = {name: score_mentions(targets, predict) for name, targets in sets.items()}
+    return figures_table(
+        "set",
+        {
+            name: {
+                "right by mention": each.by_mention,
+                "by post": each.by_post,
+                "found": each.found,
+                "rows": each.targets,
+            }
+            for name, each in scores.items()
+        },
+    )
 
 
 def score_mentions(targets: Sequence[Target], predict: Predict) -> MentionScore:

@@ -157,6 +157,7 @@ def card(
         from worker.model.card import Facts, write_card
         from worker.model.licences import permitted
         from worker.model.loop import read_lines
+        from worker.model.mentions import measured_targets, mention_table
         from worker.model.pictures import curves
         from worker.model.recipe import read_recipe
 
@@ -165,8 +166,10 @@ def card(
         losses = curves(read_lines(run / "train.jsonl")) if run else b""
         command = f"polyvox model evaluate --data {data}" + (f" --max-rows {max_rows}" if max_rows else "")
         path = out or bundle.directory.parent / "MODEL_CARD.md"
-        reports = list(_reports(list(Task), [data], _predictor(None, Engine.EMBEDDED), max_rows))
-        write_card(path, reports, recipe, Facts(bundle.model.version, command, training, max_rows, losses))
+        predict = _predictor(None, Engine.EMBEDDED)
+        reports = list(_reports(list(Task), [data], predict, max_rows))
+        mentions = mention_table(measured_targets(data / "sentiment" / "finances_es" / "es.dev.jsonl.xz"), predict)
+        write_card(path, reports, recipe, Facts(bundle.model.version, command, training, max_rows, mentions, losses))
     answer(str(path))
 
 
