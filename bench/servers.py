@@ -59,6 +59,7 @@ class Scene:
             "POLYVOX_DEAD_LETTERS_TOPIC": f"{run}.dead",
             "POLYVOX_START_AT": "earliest",
             "POLYVOX_INFERENCE": "triton",
+            "POLYVOX_SEEN_WINDOWS_MB": "0",  # later rounds repeat the texts of the first: each must be inferred
             "POLYVOX_MODELS_DIR": str(self.models),
             "POLYVOX_HEALTH_HOST": "127.0.0.1",
             "POLYVOX_HEALTH_PORT": "0",

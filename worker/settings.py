@@ -78,6 +78,11 @@ class Settings(BaseSettings):
     batch_tokens: int = Field(512, ge=16, description="padded tokens in one batch, at most")
     batch_posts: int = Field(16, ge=1, description="windows in one batch, at most; CPUs like small batches")
     batches_in_flight: int = Field(3, ge=1, description="batches at Triton at once")
+    seen_windows_mb: int = Field(
+        64,
+        ge=0,
+        description="memory for answers to texts that may come again, such as retweets, in 10^6 bytes; 0 keeps none",
+    )
     max_windows: int = Field(32, ge=1, description="windows of one text, at most; longer is a dead letter")
     strikes: int = Field(3, ge=1, description="failures of one record alone before it is a dead letter")
     dead_letter_window: int = Field(

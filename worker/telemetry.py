@@ -108,6 +108,9 @@ DEAD_LETTERS_IN_A_ROW = Gauge(
 )
 APPLIED = Counter("polyvox_applied_total", "Outcomes given to Redis.", ["result"], registry=REGISTRY)  # first, repeat
 TOKENS = Counter("polyvox_tokens_total", "Tokens sent to inference.", ["kind"], registry=REGISTRY)  # real, padded
+WINDOWS = Counter(
+    "polyvox_windows_total", "Windows of texts by what answered them.", ["answer"], registry=REGISTRY
+)  # answer: model, memory (the same tokens were asked before)
 BATCH_POSTS = Histogram("polyvox_batch_windows", "Windows in one batch.", buckets=BATCH_BUCKETS, registry=REGISTRY)
 STAGE_SECONDS = Histogram(
     "polyvox_stage_seconds", "Time of one batch in one stage.", ["stage"], buckets=STAGE_BUCKETS_S, registry=REGISTRY

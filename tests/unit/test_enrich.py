@@ -325,3 +325,16 @@ def test_memory_is_bounded_while_the_model_is_away(bench: Bench) -> None:
         return admitted
 
     assert run(scenario()) == SETTINGS.pool_posts
+
+
+def test_a_text_that_comes_again_is_not_inferred_again(bench: Bench) -> None:
+    """Thirty copies, in one read and later, all get their event, and the model sees the text once."""
+
+    async def scenario() -> int:
+        records = [bench.record(offset, post(id=str(offset), text="Profits rose again")) for offset in range(30)]
+        outcomes = await bench.outcomes(records)
+        assert len({decode_enriched(record.value).event_id for record in outcomes}) == 30
+        return sum(rows for rows, _ in bench.inference.calls)
+
+    canary = 1
+    assert run(scenario()) <= canary + SETTINGS.batches_in_flight

@@ -19,7 +19,8 @@ from worker.analysis.batching import Pool, TokenBudget, collate
 from worker.analysis.bundle import Bundle
 from worker.analysis.decode import decode_many, split_rows
 from worker.analysis.inference import Inference, Logits
-from worker.analysis.prepare import Prepared, Preparer
+from worker.analysis.prepare import Prepared, Preparer, Window
+from worker.analysis.seen import SeenWindows
 from worker.errors import BadRecord
 from worker.settings import Settings
 from worker.stream.commit import Ledger, settle
@@ -28,7 +29,7 @@ from worker.stream.outcomes import Outcomes
 from worker.stream.records import OutputRecord, Routes, SourceRecord, TopicPartition
 from worker.stream.recovery import Recovery
 from worker.stream.work import Complete, Unit, Work, collect
-from worker.telemetry import BATCH_POSTS, STAGE_SECONDS, TOKENS, WAITING
+from worker.telemetry import BATCH_POSTS, STAGE_SECONDS, TOKENS, WAITING, WINDOWS
 from worker.timing import Clock
 
 PREPARE_CHUNK = 128
@@ -70,6 +71,7 @@ class EnrichStage:
         self._ledgers: dict[TopicPartition, Ledger[OutputRecord]] = {}
         self._intake: list[Work] = []
         self._pool: Pool[Unit] = Pool()
+        self._seen = SeenWindows(settings.seen_windows_mb * 1_000_000)
         self._answered: asyncio.Queue[list[Complete]] = asyncio.Queue()
         self._prepared_some, self._finished_some, self._admitted_some = (asyncio.Event() for _ in range(3))
         self._settled = asyncio.Condition()
@@ -165,12 +167,28 @@ class EnrichStage:
                 self._admitted_some.clear()
             await self._in_thread("prepare", self._prepare, chunk)
             now_s = self._parts.clock.monotonic_s()
+            units: list[Unit] = []
             for work in chunk:
                 if work.slot.outcome is None and work.prepared is not None and not work.ledger.revoked:
-                    for index, window in enumerate(work.prepared.windows):
-                        self._pool.add(Unit(work, index, window, now_s))
+                    units += [Unit(work, at, window, now_s) for at, window in enumerate(work.prepared.windows)]
+            self._wait_or_answer(units)
             self._prepared_some.set()
             self._finished_some.set()
+
+    def _wait_or_answer(self, units: Sequence[Unit]) -> None:
+        """Windows that were answered before need not wait for a batch."""
+        known: list[Unit] = []
+        answers: list[Logits] = []
+        for unit in units:
+            answer = self._seen.get(unit.window)
+            if answer is None:
+                self._pool.add(unit)
+            else:
+                known.append(unit)
+                answers.append(answer)
+        WINDOWS.labels(answer="memory").inc(len(known))
+        if complete := collect(known, answers):
+            self._answered.put_nowait(complete)
 
     def _prepare(self, chunk: Sequence[Work]) -> None:
         """Decode and tokenize; sets `prepared` or, for a tombstone or a bad record, the outcome."""
@@ -214,12 +232,17 @@ class EnrichStage:
             await asyncio.sleep(left_s)
 
     async def _infer(self, units: Sequence[Unit]) -> list[Logits]:
-        batch = collate([unit.window for unit in units], self._parts.bundle.pad_id)
-        real = sum(unit.length for unit in units)
+        BATCH_POSTS.observe(len(units))
+        return await self._seen.answers([unit.window for unit in units], self._ask)
+
+    async def _ask(self, windows: Sequence[Window]) -> list[Logits]:
+        batch = collate(windows, self._parts.bundle.pad_id)
+        real = sum(window.length for window in windows)
         TOKENS.labels(kind="real").inc(real)
         TOKENS.labels(kind="padded").inc(batch.input_ids.size - real)
-        BATCH_POSTS.observe(len(units))
-        return split_rows(await self._parts.inference.infer(batch))
+        answers = split_rows(await self._parts.inference.infer(batch))
+        WINDOWS.labels(answer="model").inc(len(windows))
+        return answers
 
     async def _canary(self) -> None:
         windows = self._parts.preparer.prepare(CANARY_TEXT).windows
