@@ -169,7 +169,7 @@ def test_a_story_is_remembered_for_its_retention_after_its_last_copy(redis_url: 
         lasting = [name async for name in link.redis.scan_iter() if await link.redis.ttl(name) == -1]
         assert lasting == [f"{keys.STORIES}:numbers"]
         newest = int(now.now_s) // 3600
-        ends_s = SystemClock().unix_ms() // 1000 + await link.redis.ttl(f"{keys.STORIES}:{newest}:entries0")
+        ends_s = SystemClock().unix_ms() // 1000 + await link.redis.ttl(f"{keys.STORIES}:{newest}:entries")
         assert abs(ends_s - (newest + GENERATIONS) * 3600) < 60
         await link.aclose()
 

@@ -19,42 +19,51 @@ local function whole(number)
   return string.format('%d', number)
 end
 
-local function key(generation, kind, subset)
-  return prefix .. ':' .. whole(generation) .. ':' .. kind .. whole(subset)
-end
-
-local entries_key = key(batch.generation, 'entries', 0)
-local entries = tonumber(call('GET', entries_key) or 0)
+-- Those that hold something, the present one first. Subsets and fields are below 2^53, so `..` writes them whole.
+local present = prefix .. ':' .. whole(batch.generation) .. ':'
+local entries = tonumber(call('GET', present .. 'entries') or 0)
 local entries_before = entries
+local generations = { present }
+for back = 1, GENERATIONS - 1 do
+  local start = prefix .. ':' .. whole(batch.generation - back) .. ':'
+  if call('EXISTS', start .. 'entries') == 1 then
+    generations[#generations + 1] = start
+  end
+end
 local touched = {}
 
--- The value of a field in the newest generation that has it, and how many generations ago that was.
-local function find(kind, subset, field)
-  for back = 0, GENERATIONS - 1 do
-    local value = call('HGET', key(batch.generation - back, kind, subset), field)
+-- The value of a field in the newest generation that has it, and whether that is over.
+local function find(subset, field)
+  for i = 1, #generations do
+    local value = call('HGET', generations[i] .. subset, field)
     if value then
-      return value, back
+      return value, i > 1
     end
   end
 end
 
-local function remember(kind, subset, field, value)
-  local name = key(batch.generation, kind, subset)
+local function remember(subset, field, value)
+  local name = present .. subset
   entries = entries + call('HSETNX', name, field, value)
   touched[name] = true
 end
 
-local function first_event(number)
-  return (find('names', math.floor(number / NAMES_PER_KEY), number))
+-- Where the event ids of first posts lie, by the numbers of their stories.
+local function names(number)
+  return 'names' .. math.floor(number / NAMES_PER_KEY)
 end
 
--- What is known under each band, and how old that is.
+local function first_event(number)
+  return (find(names(number), number))
+end
+
+-- What is known under each band, and whether by an older generation.
 local function look_up(post)
-  local found, age = {}, {}
+  local found, old = {}, {}
   for i = 7, #post, 2 do
-    found[i], age[i] = find('', post[i], post[i + 1])
+    found[i], old[i] = find(post[i], post[i + 1])
   end
-  return found, age
+  return found, old
 end
 
 -- The story that most bands belong to, the oldest of several; nil when too few do.
@@ -74,20 +83,20 @@ end
 
 -- A new story gets the bands that nobody has yet. Those of a known one are only kept alive, so that a story does not
 -- drift from copy to copy.
-local function remember_bands(post, value, is_new, found, age)
+local function remember_bands(post, value, is_new, found, old)
   for i = 7, #post, 2 do
-    if (is_new and not found[i]) or (found[i] == value and age[i] > 0) then
-      remember('', post[i], post[i + 1], value)
+    if (is_new and not found[i]) or (found[i] == value and old[i]) then
+      remember(post[i], post[i + 1], value)
     end
   end
 end
 
 local answers = {}
 for _, post in ipairs(batch.posts) do
-  local found, age = {}, {}
-  local number = tonumber((find('', post[3], post[4]))) or tonumber((find('', post[5], post[6])))
+  local found, old = {}, {}
+  local number = tonumber((find(post[3], post[4]))) or tonumber((find(post[5], post[6])))
   if not number then
-    found, age = look_up(post)
+    found, old = look_up(post)
     number = best_of(found, post[2])
   end
   local first = number and first_event(number)
@@ -97,10 +106,10 @@ for _, post in ipairs(batch.posts) do
   if entries < batch.entries_limit then
     number = is_new and call('INCR', prefix .. ':numbers') or number
     local value = whole(number)
-    remember('', post[3], post[4], value)
-    remember('', post[5], post[6], value)
-    remember_bands(post, value, is_new, found, age)
-    remember('names', math.floor(number / NAMES_PER_KEY), value, first)
+    remember(post[3], post[4], value)
+    remember(post[5], post[6], value)
+    remember_bands(post, value, is_new, found, old)
+    remember(names(number), value, first)
   elseif is_new then
     decision = 'unindexed'
   end
@@ -109,7 +118,7 @@ for _, post in ipairs(batch.posts) do
 end
 
 if entries > entries_before then
-  call('SET', entries_key, whole(entries), 'EXAT', batch.expires_at_s)
+  call('SET', present .. 'entries', whole(entries), 'EXAT', batch.expires_at_s)
 end
 for name in pairs(touched) do
   if call('TTL', name) == -1 then
