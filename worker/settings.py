@@ -106,7 +106,7 @@ class Settings(BaseSettings):
         ge=DAY_S,
         description="how long applied offsets are remembered; longer than the input topics' retention",
     )
-    entity_forms_per_window: int = Field(2000, ge=1, description="surface forms counted per window and partition")
+    entity_forms_per_window: int = Field(2000, ge=1, description="entities counted by id per window and partition")
     aggregate_batch: int = Field(512, ge=1, description="outcomes applied in one Redis call, at most")
     aggregate_wait_ms: int = Field(
         300, ge=0, description="how long fewer outcomes than that wait for more; each call costs as much as ten of them"

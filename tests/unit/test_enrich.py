@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from worker.analysis.bundle import Bundle
 from worker.analysis.inference import ScriptedInference
 from worker.analysis.prepare import Preparer
+from worker.entities.link import Linker
+from worker.entities.table import Alias, make_aliases
 from worker.errors import ModelInvalid, TooManyDeadLetters
 from worker.events import ORIGIN_HEADER, SourcePosition, dead_letter_from_headers, decode_enriched, encode_origin
 from worker.settings import load_settings
@@ -34,6 +36,7 @@ ROUTES = Routes(
 BROKER_MS = 1_790_000_000_000
 SOCIAL_1 = TopicPartition("posts.social", 1)
 IDENTIFIER = Identifier()  # reads its models once
+LINKER = Linker(make_aliases([(Alias("cik:0000320193", "company", "Apple", "sec"), ["apple"], ["AAPL"])]))
 Result = TypeVar("Result")
 
 
@@ -67,7 +70,9 @@ class Bench:
 
     def stage(self) -> EnrichStage:
         preparer = Preparer(self.bundle, IDENTIFIER, SETTINGS.max_windows)
-        parts = EnrichParts(ROUTES, self.bundle, preparer, self.inference, self.publisher, self.strike, SystemClock())
+        parts = EnrichParts(
+            ROUTES, self.bundle, preparer, self.inference, self.publisher, self.strike, SystemClock(), LINKER
+        )
         return EnrichStage(parts, SETTINGS)
 
     def record(self, offset: int, value: bytes | None, tp: TopicPartition = SOCIAL_1, **more: Any) -> SourceRecord:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 
 from worker.opinion.answers import (
@@ -20,7 +20,6 @@ from worker.opinion.answers import (
     total_of,
 )
 from worker.opinion.cells import NOTHING, WIDTH_S, Bucket, Measures, Retention
-from worker.opinion.increments import form_of
 from worker.opinion.reader import Cells, Forms, Posts, Reader
 from worker.settings import Settings
 from worker.timing import Clock, SystemClock
@@ -36,10 +35,18 @@ class Queries:
         reader: where the aggregates are.
         settings: retentions: buckets beyond them are not asked for.
         clock: the present.
+        name_of: an entity's id to what people call it (`Aliases.name_of`); the id itself by default.
     """
 
-    def __init__(self, reader: Reader, settings: Settings, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        settings: Settings,
+        clock: Clock | None = None,
+        name_of: Callable[[str], str] = str,
+    ) -> None:
         self._reader = reader
+        self._name_of = name_of
         self._retention = Retention.of(settings)
         self._clock = clock or SystemClock()
 
@@ -59,9 +66,8 @@ class Queries:
         lost = [0] * len(buckets)
         if where.entity is not None:
             _require_mentions(buckets, where)
-            form = form_of(where.entity)
-            found = await self._forms(buckets, [form])
-            counted = [one.cells.get(form, {}) for one in found]
+            found = await self._forms(buckets, [where.entity])
+            counted = [one.cells.get(where.entity, {}) for one in found]
             lost = [one.lost for one in found]
         watermark_ms = await self.watermark_ms()
         return [
@@ -94,7 +100,7 @@ class Queries:
         return dict(sorted(groups.items(), key=lambda item: (-item[1].analysed, item[0])))
 
     async def top_entities(self, window: Window, n: int, where: Where = EVERYTHING) -> TopEntities:
-        """The `n` surface forms with most mentions, by their counts summed over shards and buckets.
+        """The `n` entities with most mentions, by their counts summed over shards and buckets.
 
         Raises:
             ValueError: by the minute, or by topic.
@@ -113,7 +119,7 @@ class Queries:
         names = [form for form, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
         sums = await self._sums_of_forms(buckets, names[:n] if where == EVERYTHING else names, where)
         ranked = sorted(sums.items(), key=lambda item: (-item[1].analysed, item[0]))
-        top = tuple(EntityCount(form, measures) for form, measures in ranked[:n] if measures.analysed)
+        top = tuple(EntityCount(one, self._name_of(one), measures) for one, measures in ranked[:n] if measures.analysed)
         return TopEntities(entities=top, mentions=mentions, missing_at_most=missing)
 
     async def _sums_of_forms(
@@ -179,17 +185,17 @@ class Queries:
         return [_merge_posts(found) for found in zip(*per_shard, strict=True)] or [Posts() for _ in buckets]
 
     async def _forms(self, buckets: Sequence[Bucket], names: Sequence[str]) -> list[Forms]:
-        """Some surface forms in each bucket over all shards."""
+        """Some entities in each bucket over all shards."""
         per_shard = [await self._reader.forms(shard, buckets, names) for shard in await self._reader.shards()]
         return [_merge_forms(found) for found in zip(*per_shard, strict=True)] or [Forms() for _ in buckets]
 
 
 def _require_mentions(buckets: Sequence[Bucket], where: Where) -> None:
-    """Refuse to ask for surface forms in a way in which they are not counted."""
+    """Refuse to ask for entities in a way in which they are not counted."""
     if buckets and buckets[0].level == "minute":
         raise ValueError("mentions are counted by five_minutes, hour and day, not by the minute")
     if where.topic is not None:
-        raise ValueError("surface forms are counted by source class, language and model version, not by topic")
+        raise ValueError("entities are counted by source class, language and model version, not by topic")
 
 
 def _ceil_s(window: Window) -> int:

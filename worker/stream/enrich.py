@@ -20,6 +20,7 @@ from worker.analysis.bundle import Bundle
 from worker.analysis.decode import decode_many, split_rows
 from worker.analysis.inference import Inference, Logits
 from worker.analysis.prepare import Prepared, Preparer
+from worker.entities.link import Linker, with_ids
 from worker.errors import BadRecord
 from worker.settings import Settings
 from worker.stream.commit import Ledger, settle
@@ -54,6 +55,7 @@ class EnrichParts:
     publisher: Publisher
     strike: Callable[[str], Awaitable[int]]
     clock: Clock
+    linker: Linker
 
 
 class EnrichStage:
@@ -238,7 +240,8 @@ class EnrichStage:
         texts = [text for _, text in answered]
         analyses = decode_many(texts, self._parts.bundle, self._settings.abstain_below)
         now_ms = self._parts.clock.unix_ms()
-        for (work, _), analysis in zip(answered, analyses, strict=True):
+        for (work, _), labelled in zip(answered, analyses, strict=True):
+            analysis = with_ids(self._parts.linker, work.draft.text, labelled)
             work.slot.outcome = self._outcomes.enriched(work.draft, analysis, now_ms)
 
     # publish -------------------------------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ from typing import NoReturn, Protocol, TypeVar
 from worker.analysis.bundle import Bundle
 from worker.analysis.choice import make_inference
 from worker.analysis.prepare import Preparer
+from worker.entities.link import Linker
+from worker.entities.table import load_aliases
 from worker.errors import PolyvoxError, TooManyDeadLetters, Transient
 from worker.feeds.topics import ensure_topics, topic_ids
 from worker.opinion.store import AggregateStore
@@ -106,6 +108,7 @@ class Stages:
             publisher=publisher,
             strike=strike,
             clock=SystemClock(),
+            linker=Linker(await asyncio.to_thread(load_aliases)),
         )
         self._by_name["enrich"] = EnrichStage(parts, settings)
 
