@@ -7,7 +7,7 @@ DEV := .venv-dev
 PIP_FLAGS := --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast model-smoke lint bench bench-language picture lock reference clean
+.PHONY: help demo test test-fast model-smoke lint bench bench-language aliases picture lock reference clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -37,6 +37,9 @@ bench-language: $(DEV)/.installed ## the language identifiers beside each other
 
 reference: $(DEV)/.installed ## write schemas/ and docs/settings.md from the code
 	$(DEV)/bin/python -m worker.reference
+
+aliases: $(DEV)/.installed ## write the alias table of entities from the lists it is made of
+	$(DEV)/bin/python -m worker.entities.build
 
 picture: $(DEV)/.installed ## run the demo and draw its summary into docs/demo.svg
 	$(DEV)/bin/python docs/demo_picture.py

@@ -28,6 +28,8 @@ from worker.timing import ManualClock
 
 NOW_S = 4_000_000_000  # 2096-10-02 07:06:40 UTC: Redis expires by its own clock, so the tests' lies ahead
 SHARD = "topic-a:0"
+UNKNOWN = "nobody we know"
+"""A mention that the alias table has no id for; any other is of the entity `org:<text>`."""
 SCORES = {
     "negative": Probabilities(0.7, 0.2, 0.1),
     "neutral": Probabilities(0.2, 0.5, 0.3),
@@ -103,7 +105,8 @@ def post(offset: int, words: Words | None = None, *, shard: str = SHARD, origin:
 
 def _entity(entity: str | tuple[str, Probabilities]) -> Entity:
     text, own = (entity, None) if isinstance(entity, str) else entity
-    return Entity(type="ORG", text=text, start=0, end=max(1, len(text)), confidence=0.9, sentiment=own)
+    known = None if text == UNKNOWN else f"org:{text}"
+    return Entity(type="ORG", text=text, start=0, end=max(1, len(text)), confidence=0.9, sentiment=own, id=known)
 
 
 def dead(

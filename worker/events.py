@@ -87,7 +87,10 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Entity(msgspec.Struct, frozen=True, kw_only=True):
-    """A mention; `start` and `end` are code-point offsets into the original text, `end` exclusive."""
+    """A mention; `start` and `end` are code-point offsets into the original text, `end` exclusive.
+
+    `id` is that of the alias table (`cik:0000320193`, `iso3166:US`); without one the mention is of no entity we know.
+    """
 
     type: EntityType
     text: str
@@ -95,6 +98,7 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True):
     end: Annotated[int, msgspec.Meta(ge=1)]
     confidence: Probability
     sentiment: Probabilities | None = None
+    id: str | None = None
 
 
 class ModelRef(msgspec.Struct, frozen=True):

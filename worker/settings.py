@@ -126,7 +126,7 @@ class Settings(BaseSettings):
         description="fingerprints remembered in half a story retention, at most: 15 of a new story, 3 of a copy, "
         "13 bytes each; posts beyond it are stories of their own",
     )
-    entity_forms_per_window: int = Field(2000, ge=1, description="surface forms counted per window and partition")
+    entity_forms_per_window: int = Field(2000, ge=1, description="entities counted by id per window and partition")
     authors_per_window: int = Field(
         500, ge=1, description="authors counted by themselves per hour and partition; as many again for mentions"
     )

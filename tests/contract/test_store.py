@@ -15,6 +15,7 @@ from tests.opinion_outcomes import (
     NOW_S,
     SCORES,
     SHARD,
+    UNKNOWN,
     Words,
     buckets_around,
     clock,
@@ -112,15 +113,18 @@ def test_every_outcome_is_counted_in_its_cells_and_totals(opens: Opens) -> None:
 
 
 def test_a_mention_counts_with_its_own_sentiment(opens: Opens) -> None:
-    """A criticised company in a cheerful post is criticised; a mention without its own takes the post's."""
-    outcomes = [post(0, Words(label="positive", entities=[("Apple", SCORES["negative"]), "Berlin"]))]
+    """A criticised company in a cheerful post is criticised; a mention without its own takes the post's.
+
+    One without an id counts among all mentions, and under no entity.
+    """
+    outcomes = [post(0, Words(label="positive", entities=[("apple", SCORES["negative"]), "berlin", UNKNOWN]))]
 
     async def body(opened: Opened) -> None:
         await opened.apply(outcomes, None, 1)
         assert await opened.state() == implied_state(outcomes)
-        [forms] = await opened.reader.forms(SHARD, buckets_around("hour")[-1:], ["apple", "berlin"])
+        [forms] = await opened.reader.forms(SHARD, buckets_around("hour")[-1:], ["org:apple", "org:berlin", ""])
         labels = {form: (one.negative, one.positive) for form, cells in forms.cells.items() for one in cells.values()}
-        assert labels == {"apple": (1, 0), "berlin": (0, 1)}
+        assert labels == {"org:apple": (1, 0), "org:berlin": (0, 1)}
 
     run(opens, body)
 
@@ -130,14 +134,14 @@ def test_forms_keep_their_cells_over_many_batches(opens: Opens) -> None:
 
     async def body(opened: Opened) -> None:
         for number in range(66):
-            words = Words(language=f"l{number % 11}", source_class=f"s{number % 3}", entities=["Apple"])
+            words = Words(language=f"l{number % 11}", source_class=f"s{number % 3}", entities=["apple"])
             await opened.apply([post(number, words)], number or None, number + 1)
         queries = Queries(opened.reader, settings(), clock())
         for where, count in [
-            (Where(entity="apple"), 66),
-            (Where(entity="apple", language="l1"), 6),
-            (Where(entity="apple", language="l1", source_class="s1"), 2),
-            (Where(entity="pear"), 0),
+            (Where(entity="org:apple"), 66),
+            (Where(entity="org:apple", language="l1"), 6),
+            (Where(entity="org:apple", language="l1", source_class="s1"), 2),
+            (Where(entity="org:pear"), 0),
         ]:
             [point] = await queries.series(TODAY, where)
             assert point.measures.analysed == point.measures.positive == count
@@ -160,7 +164,7 @@ def test_queries_sum_every_partition_that_was_written(opens: Opens) -> None:
         assert (await queries.totals()).analysed == 3
         assert (await queries.breakdown(TODAY, ("language",)))[("en",)].analysed == 3
         top = await queries.top_entities(TODAY, 5)
-        assert [(one.form, one.measures.analysed) for one in top.entities] == [("a", 3)]
+        assert [(one.id, one.measures.analysed) for one in top.entities] == [("org:A", 3)]
         assert top.mentions.analysed == 3
         assert await queries.watermark_ms() == (NOW_S - 30) * 1000
 
@@ -315,21 +319,21 @@ def test_forms_are_bounded_and_never_overcount(opens: Opens) -> None:
     """Over the limit the rarest forms go: frequent ones stay, no count is too high, the loss is bounded."""
 
     async def body(opened: Opened) -> None:
-        outcomes = [post(i, Words(entities=["Apple", f"Rare {i}"])) for i in range(60)]
+        outcomes = [post(i, Words(entities=["apple", f"rare {i}", UNKNOWN])) for i in range(60)]
         for start in range(0, 60, 5):
             await opened.apply(outcomes[start : start + 5], start or None, start + 5)
         today = buckets_around("day")[-1:]
         [forms] = await opened.reader.form_counts(SHARD, today)
         counts = forms.counts
         assert len(counts) <= 8
-        assert counts["apple"] == 60
-        assert all(value <= 1 for form, value in counts.items() if form != "apple")
+        assert counts["org:apple"] == 60
+        assert all(value <= 1 for form, value in counts.items() if form != "org:apple")
         assert forms.lost >= 1
         [mentions] = await opened.reader.mentions(SHARD, today)
-        assert sum(one.analysed for one in mentions.values()) == 120
-        [some] = await opened.reader.forms(SHARD, today, ["apple", "pear"])
-        assert (set(some.cells), some.lost) == ({"apple"}, forms.lost)
-        assert sum(one.analysed for one in some.cells["apple"].values()) == 60
+        assert sum(one.analysed for one in mentions.values()) == 180
+        [some] = await opened.reader.forms(SHARD, today, ["org:apple", "org:pear"])
+        assert (set(some.cells), some.lost) == ({"org:apple"}, forms.lost)
+        assert sum(one.analysed for one in some.cells["org:apple"].values()) == 60
 
     run(opens, body, entity_forms_per_window=8)
 

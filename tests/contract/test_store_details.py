@@ -35,7 +35,7 @@ def test_a_flood_of_copies_moves_each_story_once_by_one_post(opens: Opens) -> No
         [point] = await queries.series(TODAY)
         assert (point.each_story_once.positive, point.measures.positive) == (1, 1001)
         assert (point.each_story_once.net_sentiment, point.completeness.copies) == (0.0, 1000)
-        [mentions] = await queries.series(TODAY, Where(entity="apple"))
+        [mentions] = await queries.series(TODAY, Where(entity="org:Apple"))
         assert (mentions.each_story_once.analysed, mentions.measures.analysed) == (0, 1000)
         assert (await queries.totals()).copies == 1000
 
@@ -52,11 +52,11 @@ def test_authors_are_counted_by_hashes_alone(opens: Opens) -> None:
         [authors] = await opened.reader.authors(SHARD, [HOUR])
         assert sorted(sum(one.analysed for one in cells.values()) for cells in authors.cells.values()) == [1, 3]
         assert all(len(name) == 12 for name in authors.cells)
-        [of_form] = await opened.reader.mention_authors(SHARD, [HOUR], "apple")
+        [of_form] = await opened.reader.mention_authors(SHARD, [HOUR], "org:Apple")
         [(name, cells)] = of_form.cells.items()
         assert name in authors.cells
         assert sum(one.positive for one in cells.values()) == 3
-        assert (await opened.reader.mention_authors(SHARD, [HOUR], "pear"))[0].cells == {}
+        assert (await opened.reader.mention_authors(SHARD, [HOUR], "org:Pear"))[0].cells == {}
 
     run(opens, body)
 
@@ -90,8 +90,8 @@ def test_samples_are_the_lowest_priorities_in_any_order(opens: Opens) -> None:
         [samples] = await opened.reader.samples(SHARD, [HOUR])
         cell = Cell("social", "en", "medtop:04000000", "analyzer:1.0.0+aaaaaaaa")
         assert samples == {cell: wanted}
-        assert await opened.reader.form_samples(SHARD, [HOUR], "apple") == [wanted]
-        refs = await Queries(opened.reader, settings(), clock()).drill_down(THIS_HOUR, Where(entity="Apple"), 3)
+        assert await opened.reader.form_samples(SHARD, [HOUR], "org:Apple") == [wanted]
+        refs = await Queries(opened.reader, settings(), clock()).drill_down(THIS_HOUR, Where(entity="org:Apple"), 3)
         assert [(ref.event_id, ref.offset) for ref in refs] == [
             (position(offset).event_id, offset) for _, offset in lowest[:3]
         ]
@@ -107,8 +107,8 @@ def test_samples_of_forms_go_with_their_forms(opens: Opens) -> None:
         for start in range(0, 30, 5):
             await opened.apply(outcomes[start : start + 5], start or None, start + 5)
         [forms] = await opened.reader.form_counts(SHARD, [HOUR])
-        sampled = [i for i in range(30) if (await opened.reader.form_samples(SHARD, [HOUR], f"rare {i}"))[0]]
-        assert sampled == [i for i in range(30) if f"rare {i}" in forms.counts]
+        sampled = [i for i in range(30) if (await opened.reader.form_samples(SHARD, [HOUR], f"org:Rare {i}"))[0]]
+        assert sampled == [i for i in range(30) if f"org:Rare {i}" in forms.counts]
 
     run(opens, body, entity_forms_per_window=8)
 
@@ -143,12 +143,12 @@ async def details(reader: Reader) -> list[object]:
     found: list[object] = []
     for authors in (
         await reader.authors(SHARD, hours),
-        await reader.mention_authors(SHARD, hours, "apple"),
-        await reader.mention_authors(SHARD, hours, "berlin"),
+        await reader.mention_authors(SHARD, hours, "org:Apple"),
+        await reader.mention_authors(SHARD, hours, "org:Berlin"),
     ):
         found += [sorted(sorted(cells.items()) for cells in each.cells.values()) for each in authors]
     samples = await reader.samples(SHARD, hours)
-    return [*found, samples, *[await reader.form_samples(SHARD, hours, form) for form in ("apple", "berlin")]]
+    return [*found, samples, *[await reader.form_samples(SHARD, hours, form) for form in ("org:Apple", "org:Berlin")]]
 
 
 @pytest.mark.integration

@@ -23,6 +23,9 @@ from worker.text.language import Identifier
 BUNDLE = Bundle.load(Path(__file__).parent.parent / "fixtures" / "tiny_models" / "analyzer" / "1")
 PREPARER = Preparer(BUNDLE, Identifier(), max_windows=8)
 AMPLE_BYTES = 10_000_000
+run = (
+    asyncio.new_event_loop().run_until_complete
+)  # asyncio.run in a property takes 10 ms: it renders its signal handler
 
 windows = st.lists(st.integers(4, 60), min_size=1, max_size=12).map(
     lambda ids: Window(np.array(ids, np.int32), first=0)
@@ -42,7 +45,7 @@ class Asked:
 
 
 def answers(seen: SeenWindows, asked: Asked, batch: Sequence[Window]) -> list[Logits]:
-    return asyncio.run(seen.answers(batch, asked))
+    return run(seen.answers(batch, asked))
 
 
 @given(st.lists(st.lists(windows, min_size=1, max_size=6), min_size=1, max_size=5))
@@ -51,7 +54,7 @@ def test_answers_are_the_models_and_no_window_is_asked_twice(batches: list[list[
     seen, asked, plain = SeenWindows(AMPLE_BYTES), Asked(), Asked()
     for batch in batches:
         for window, answer in zip(batch, answers(seen, asked, batch), strict=True):
-            [wanted] = asyncio.run(plain([window]))
+            [wanted] = run(plain([window]))
             np.testing.assert_array_equal(answer.sentiment, wanted.sentiment)
             np.testing.assert_array_equal(answer.topic, wanted.topic)
             np.testing.assert_array_equal(answer.tags[:, : window.length], wanted.tags)
@@ -105,6 +108,6 @@ def test_a_post_answered_from_memory_is_the_post_answered_by_the_model(variants:
         prepared = PREPARER.prepare(text)
         assert isinstance(prepared, Prepared)
         from_memory = decode(prepared, answers(seen, asked, prepared.windows), BUNDLE, 0.0)
-        assert from_memory == decode(prepared, asyncio.run(plain(prepared.windows)), BUNDLE, 0.0)
+        assert from_memory == decode(prepared, run(plain(prepared.windows)), BUNDLE, 0.0)
         assert all(text[entity.start : entity.end] == entity.text for entity in from_memory.entities)
     assert len(asked.windows) == len(prepared.windows)

@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from worker.analysis.bundle import Bundle
 from worker.analysis.inference import ScriptedInference
 from worker.analysis.prepare import Preparer
+from worker.entities.link import Linker
+from worker.entities.table import Alias, make_aliases
 from worker.errors import ModelInvalid, StoreUnavailable, TooManyDeadLetters
 from worker.events import ORIGIN_HEADER, SourcePosition, dead_letter_from_headers, decode_enriched, encode_origin
 from worker.opinion.stories import Candidate, Decision, MemoryStories, StoryIndex
@@ -35,6 +37,7 @@ ROUTES = Routes(
 BROKER_MS = 1_790_000_000_000
 SOCIAL_1 = TopicPartition("posts.social", 1)
 IDENTIFIER = Identifier()  # reads its models once
+LINKER = Linker(make_aliases([(Alias("cik:0000320193", "company", "Apple", "sec"), ["apple"], ["AAPL"])]))
 Result = TypeVar("Result")
 
 
@@ -70,7 +73,15 @@ class Bench:
     def stage(self) -> EnrichStage:
         preparer = Preparer(self.bundle, IDENTIFIER, SETTINGS.max_windows)
         parts = EnrichParts(
-            ROUTES, self.bundle, preparer, self.inference, self.publisher, self.strike, self.stories, SystemClock()
+            routes=ROUTES,
+            bundle=self.bundle,
+            preparer=preparer,
+            inference=self.inference,
+            publisher=self.publisher,
+            strike=self.strike,
+            stories=self.stories,
+            clock=SystemClock(),
+            linker=LINKER,
         )
         return EnrichStage(parts, SETTINGS)
 

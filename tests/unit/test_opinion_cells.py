@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.opinion_outcomes import NOW_S, Words, dead, position, post, settings, tombstone
+from tests.opinion_outcomes import NOW_S, UNKNOWN, Words, dead, position, post, settings, tombstone
 from worker.events import Probabilities
 from worker.opinion import keys
 from worker.opinion.cells import (
@@ -25,7 +25,7 @@ from worker.opinion.cells import (
     Outcome,
     Retention,
 )
-from worker.opinion.increments import FORM_CHARS, Increments, form_of, increments
+from worker.opinion.increments import OTHER, Increments, increments
 
 RETENTION = Retention.of(settings())
 LABELS = st.sampled_from(["negative", "neutral", "positive"])
@@ -126,31 +126,10 @@ def test_details_are_kept_for_their_own_time() -> None:
     assert (late.details_hour, [bucket.level for bucket in late.buckets]) == (None, ["hour", "day"])
 
 
-@pytest.mark.parametrize(
-    ("text", "form"),
-    [
-        ("Apple", "apple"),
-        ("  New\u00a0 York\n", "new york"),
-        ("ＡＡＰＬ", "aapl"),
-        ("Straße", "strasse"),
-        ("Ἀθῆναι", "ἀθῆναι"),
-        ("Cafe\u0301", "café"),
-        ("苹果公司", "苹果公司"),
-        ("   ", ""),
-        ("x" * FORM_CHARS, "x" * FORM_CHARS),
-        ("x" * (FORM_CHARS + 1), ""),
-    ],
-)
-def test_spellings_of_one_name_share_a_form(text: str, form: str) -> None:
-    """Case, width, composition and white space do not split a series; what is too long for a name has none."""
-    assert form_of(text) == form
-
-
-@given(st.text(max_size=80))
-def test_a_form_is_a_form_of_itself(text: str) -> None:
-    """Asking by a form that a query returned finds the same series."""
-    form = form_of(text)
-    assert form_of(form) == form
+def test_a_mention_counts_under_its_id() -> None:
+    """One series an entity, whatever it is called; what the alias table does not know is one entity, `(other)`."""
+    added = of(post(0, Words(entities=["apple", "apple", UNKNOWN])))
+    assert [mention.form for mention in added.mentions] == ["org:apple", "org:apple", OTHER]
 
 
 @given(

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.opinion_outcomes import NOW_S, SHARD, Words, clock, dead, post, settings, tombstone
+from tests.opinion_outcomes import NOW_S, SHARD, UNKNOWN, Words, clock, dead, post, settings, tombstone
 from worker.opinion.answers import Completeness, Where, Window
 from worker.opinion.cells import Level, Outcome
 from worker.opinion.memory import MemoryStore
@@ -30,7 +30,9 @@ class Scene:
     def __init__(self, now: ManualClock | None = None, **overrides: object) -> None:
         self.now = now or clock()
         self.store = MemoryStore(settings(**overrides), self.now)
-        self.queries = Queries(self.store, settings(**overrides), self.now)
+        self.queries = Queries(
+            self.store, settings(**overrides), self.now, lambda entity: entity.removeprefix("org:").upper()
+        )
 
     def add(self, outcomes: Sequence[Outcome], shard: str = SHARD) -> None:
         consumed = Consumed("enriched", 0, None, max(one.position.offset for one in outcomes) + 1)
@@ -113,41 +115,44 @@ def test_completeness_tells_what_a_bucket_holds() -> None:
     assert point.completeness.received == 4
 
 
-def test_an_entity_series_counts_mentions_of_its_form() -> None:
-    """Asked by any spelling; by five minutes, hour or day."""
+def test_an_entity_series_counts_mentions_of_its_id() -> None:
+    """By five minutes, hour or day; mentions without an id are in nobody's series."""
     scene = Scene()
     scene.add(
         [
-            post(0, Words(label="negative", entities=["Apple", "APPLE ", "Berlin"])),
+            post(0, Words(label="negative", entities=["apple", "apple", "berlin", UNKNOWN])),
             post(1, Words(language="de", entities=["apple"])),
         ]
     )
-    [point] = asyncio.run(scene.queries.series(window("day", NOW_S, NOW_S), Where(entity="Apple")))
+    [point] = asyncio.run(scene.queries.series(window("day", NOW_S, NOW_S), Where(entity="org:apple")))
     assert (point.measures.analysed, point.measures.negative, point.missing_at_most) == (3, 2, 0)
-    [point] = asyncio.run(scene.queries.series(window("day", NOW_S, NOW_S), Where(entity="apple", language="de")))
+    [point] = asyncio.run(scene.queries.series(window("day", NOW_S, NOW_S), Where(entity="org:apple", language="de")))
     assert point.measures.analysed == 1
     with pytest.raises(ValueError, match="not by topic"):
-        asyncio.run(scene.queries.series(window("day", NOW_S, NOW_S), Where(entity="apple", topic="t")))
+        asyncio.run(scene.queries.series(window("day", NOW_S, NOW_S), Where(entity="org:apple", topic="t")))
     with pytest.raises(ValueError, match="not by the minute"):
-        asyncio.run(scene.queries.series(window("minute", NOW_S, NOW_S), Where(entity="apple")))
+        asyncio.run(scene.queries.series(window("minute", NOW_S, NOW_S), Where(entity="org:apple")))
 
 
 def test_top_entities_rank_the_sums_over_shards() -> None:
-    """A form that leads in no partition may lead in all of them together."""
+    """An entity that leads in no partition may lead in all of them together."""
     scene = Scene()
     scene.add([post(i, Words(entities=["a", "both"])) for i in range(3)] + [post(3, Words(entities=["a"]))])
     scene.add([post(i, Words(entities=["b", "both"]), shard=OTHER) for i in range(3)], OTHER)
     top = asyncio.run(scene.queries.top_entities(window("day", NOW_S, NOW_S), 2))
-    assert [(one.form, one.measures.analysed) for one in top.entities] == [("both", 6), ("a", 4)]
+    assert [(one.id, one.name, one.measures.analysed) for one in top.entities] == [
+        ("org:both", "BOTH", 6),
+        ("org:a", "A", 4),
+    ]
     assert (top.mentions.analysed, top.missing_at_most) == (13, 0)
 
 
 def test_top_entities_say_what_they_can_lack() -> None:
-    """Past the limit of forms, counts are lower bounds, and the answer says by how much at most."""
+    """Past the limit of entities, counts are lower bounds, and the answer says by how much at most."""
     scene = Scene(entity_forms_per_window=4)
     scene.add([post(i, Words(entities=["a", f"rare {i}"])) for i in range(9)])
     top = asyncio.run(scene.queries.top_entities(window("day", NOW_S, NOW_S), 3))
-    assert top.entities[0].form == "a"
+    assert top.entities[0].id == "org:a"
     assert top.entities[0].measures.analysed <= 9 <= top.entities[0].measures.analysed + top.missing_at_most
     assert top.mentions.analysed == 18
 
@@ -162,7 +167,7 @@ def test_a_breakdown_crosses_dimensions() -> None:
     both = asyncio.run(scene.queries.breakdown(day, ("topic", "language"), Where(language="de")))
     assert set(both) == {("medtop:04000000", "de"), ("t2", "de")}
     with pytest.raises(ValueError, match="series"):
-        asyncio.run(scene.queries.breakdown(day, ("topic",), Where(entity="apple")))
+        asyncio.run(scene.queries.breakdown(day, ("topic",), Where(entity="org:apple")))
 
 
 def test_totals_balance() -> None:

@@ -22,7 +22,7 @@ def test_shares_of_voice_sum_to_one() -> None:
     scene = Scene(entity_forms_per_window=4)
     scene.add([post(i, Words(entities=["Apple", f"Rare {i}"])) for i in range(9)])
     voices = asyncio.run(scene.queries.share_of_voice(DAY, Asked("entity"), 1))
-    assert [voice.key for voice in voices] == ["apple", REST]
+    assert [voice.key for voice in voices] == ["org:Apple", REST]
     assert sum(voice.share for voice in voices) == pytest.approx(1)
     assert sum(voice.measures.analysed for voice in voices) == 18
     by_language = asyncio.run(scene.queries.share_of_voice(DAY, Asked("language")))
@@ -38,8 +38,8 @@ def test_voices_count_stories_once_unless_told() -> None:
     scene.add([post(0, Words(entities=["Apple"])), post(1, Words(entities=["Pear"])), *copies])
     once = asyncio.run(scene.queries.share_of_voice(DAY, Asked("entity")))
     every = asyncio.run(scene.queries.share_of_voice(DAY, Asked("entity", counting="all_copies")))
-    assert [(voice.key, voice.measures.analysed) for voice in once] == [("apple", 1), ("pear", 1), (REST, 0)]
-    assert [(voice.key, voice.measures.analysed) for voice in every] == [("pear", 39), ("apple", 1), (REST, 0)]
+    assert [(voice.key, voice.measures.analysed) for voice in once] == [("org:Apple", 1), ("org:Pear", 1), (REST, 0)]
+    assert [(voice.key, voice.measures.analysed) for voice in every] == [("org:Pear", 39), ("org:Apple", 1), (REST, 0)]
 
 
 def test_the_key_that_moved_most_comes_first() -> None:
@@ -52,13 +52,13 @@ def test_the_key_that_moved_most_comes_first() -> None:
         + [post(200 + i, Words(label="positive", entities=["Steady"])) for i in range(40)]
     )
     first, second = asyncio.run(scene.queries.top_movers(HOUR_BEFORE, HOUR, Asked("entity")))
-    assert (first.key, second.key) == ("turned", "steady")
+    assert (first.key, second.key) == ("org:Turned", "org:Steady")
     assert first.sentiment_z < -5 < second.sentiment_z
     assert first.volume_z == pytest.approx(0)
     scene.add([post(i, Words(entities=["New"]), shard=OTHER) for i in range(60)], OTHER)
     by_volume = asyncio.run(scene.queries.top_movers(HOUR_BEFORE, HOUR, Asked("entity"), 2))
-    assert {mover.key for mover in by_volume} == {"turned", "new"}
-    assert next(mover for mover in by_volume if mover.key == "new").volume_z > 5
+    assert {mover.key for mover in by_volume} == {"org:Turned", "org:New"}
+    assert next(mover for mover in by_volume if mover.key == "org:New").volume_z > 5
 
 
 def test_movers_by_a_dimension_and_of_nothing() -> None:
@@ -88,7 +88,7 @@ def test_two_keys_are_compared_bucket_by_bucket() -> None:
     scene = Scene()
     scene.add([post(0, Words(entities=["Apple"])), post(1, Words(at_s=NOW_S - 3600, entities=["Pear"]))])
     pairs = asyncio.run(
-        scene.queries.compare(window("hour", NOW_S - 3600, NOW_S), Where(entity="apple"), Where(entity="pear"))
+        scene.queries.compare(window("hour", NOW_S - 3600, NOW_S), Where(entity="org:Apple"), Where(entity="org:Pear"))
     )
     assert [(one.measures.analysed, other.measures.analysed) for one, other in pairs] == [(0, 1), (1, 0)]
     assert all(one.bucket == other.bucket for one, other in pairs)
@@ -106,9 +106,9 @@ def test_a_number_leads_to_posts() -> None:
     assert by_event == {ref.event_id for ref in found}
     assert [ref.event_id for ref in found] == sorted(ref.event_id for ref in found)
     assert asyncio.run(scene.queries.drill_down(DAY, Where(language="de"), 2)) == found[:2]
-    assert len(asyncio.run(scene.queries.drill_down(HOUR, Where(entity="APPLE"), 3))) == 3
+    assert len(asyncio.run(scene.queries.drill_down(HOUR, Where(entity="org:Apple"), 3))) == 3
     with pytest.raises(ValueError, match="without other filters"):
-        asyncio.run(scene.queries.drill_down(DAY, Where(entity="apple", language="de")))
+        asyncio.run(scene.queries.drill_down(DAY, Where(entity="org:Apple", language="de")))
     assert asyncio.run(scene.queries.drill_down(window("minute", NOW_S - 60, NOW_S))) == []
     scene.now.advance(3 * 86_400)
     assert asyncio.run(scene.queries.drill_down(HOUR, Where(language="de"))) == []

@@ -46,7 +46,7 @@ def test_mentions_of_an_entity_are_capped_by_their_own_authors() -> None:
     loud = [post(i, Words(label="negative", author="loud", entities=["Apple"])) for i in range(30)]
     others = [post(30 + i, Words(author=f"author {i}", entities=["Apple"])) for i in range(10)]
     scene.add(loud + others)
-    [found] = asyncio.run(scene.queries.tallies(HOUR, Where(entity="Apple")))
+    [found] = asyncio.run(scene.queries.tallies(HOUR, Where(entity="org:Apple")))
     tally = found.cells[CELL.of_form]
     assert (tally.negative, tally.positive, tally.cluster_squares) == (pytest.approx(10), 10, pytest.approx(110))
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from worker.analysis.analyzer import Analyzer
     from worker.analysis.bundle import Bundle
     from worker.analysis.inference import Inference
+    from worker.entities.link import Linker
 
 CHUNK_TEXTS = 256
 PROBE_S = 1.0
@@ -83,16 +84,29 @@ def read_line(line: str) -> Text:
 
 async def _analyze(configured: Settings, lines: Iterable[Text], engine: Engine, as_json: bool) -> int:
     """Print the analysis of each text, in order; how many could not be analysed."""
-    rest, bad = iter(lines), 0
+    from worker.entities.link import Linker
+    from worker.entities.table import load_aliases
+
+    rest, bad, linker = iter(lines), 0, Linker(load_aliases())
     async with _analyzer(configured, engine) as analyzer:
         while chunk := list(islice(rest, 1 if sys.stdin.isatty() else CHUNK_TEXTS)):
-            found = await analyzer.analyze(chunk)
+            found = [
+                _linked(linker, text, each)
+                for (text, _), each in zip(chunk, await analyzer.analyze(chunk), strict=True)
+            ]
             bad += sum(isinstance(each, BadRecord) for each in found)
             if as_json:
                 _print_json(found)
             else:
                 out().print(_table(chunk, found))
     return bad
+
+
+def _linked(linker: Linker, text: str, found: Analysis | BadRecord) -> Analysis | BadRecord:
+    """The analysis with the ids of its entities, as the worker publishes it."""
+    from worker.entities.link import with_ids
+
+    return found if isinstance(found, BadRecord) else with_ids(linker, text, found)
 
 
 @asynccontextmanager

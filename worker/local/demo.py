@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from worker.entities.table import load_aliases
 from worker.errors import ConfigInvalid, PolyvoxError
 from worker.feeds.produce import Watch, produce
 from worker.feeds.records import BadRow, open_feed
@@ -224,7 +225,7 @@ async def _opinions(settings: Settings, observer: Observer) -> _Opinions:
     """Read the aggregates of the days that the samples lie in."""
     outcomes = observer.outcomes
     link = Link.of(settings)
-    queries = Queries(RedisReader(link), settings)
+    queries = Queries(RedisReader(link), settings, name_of=load_aliases().name_of)
     try:
         if outcomes.first_event is None or outcomes.last_event is None:
             return _Opinions({}, {}, [], await queries.totals())
@@ -233,7 +234,7 @@ async def _opinions(settings: Settings, observer: Observer) -> _Opinions:
         return _Opinions(
             {language: found for (language,), found in (await queries.breakdown(window, ("language",))).items()},
             {topic: found for (topic,), found in (await queries.breakdown(window, ("topic",))).items()},
-            [(entity.form, entity.measures) for entity in entities.entities],
+            [(entity.name, entity.measures) for entity in entities.entities],
             await queries.totals(),
         )
     finally:

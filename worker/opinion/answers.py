@@ -40,7 +40,8 @@ class Where:
     """Which cells count; None is all.
 
     Args:
-        entity: a surface form: its mentions count instead of posts. Forms are not counted by topic.
+        entity: an id of the alias table: its mentions count instead of posts, each with its own sentiment, or with its
+            post's where the model gave it none. Entities are not counted by topic.
     """
 
     source_class: str | None = None
@@ -121,19 +122,20 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class EntityCount:
-    """A surface form and its mentions."""
+    """An entity of the alias table and its mentions; `name` is what to show for its id."""
 
-    form: str
+    id: str
+    name: str
     measures: Measures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopEntities:
-    """The most mentioned surface forms, most first.
+    """The most mentioned entities of the alias table, most first.
 
     Args:
-        mentions: of all entities in the window, exact.
-        missing_at_most: how many mentions each of the counts, or a form that is not listed, can lack.
+        mentions: of all entities in the window, `(other)` among them, exact.
+        missing_at_most: how many mentions each of the counts, or an entity that is not listed, can lack.
     """
 
     entities: tuple[EntityCount, ...]

@@ -65,7 +65,7 @@ class Cell(NamedTuple):
 
     @property
     def of_form(self) -> Cell:
-        """Where a surface form counts: by all but the topic, which would make frequent ones 20 times larger."""
+        """Where an entity counts: by all but the topic, which would make frequent ones 20 times larger."""
         return self._replace(topic="")
 
 
@@ -133,7 +133,7 @@ class Bucket(NamedTuple):
 
 
 class Mention(NamedTuple):
-    """One mention; `form` is "" when the surface form is not one to count by name."""
+    """One mention; `form` is the id of its entity, "" for `(other)`."""
 
     form: str
     measures: Measures

@@ -7,7 +7,6 @@ counts in the buckets of its broker timestamp.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -28,7 +27,8 @@ from worker.opinion.cells import (
     Retention,
 )
 
-FORM_CHARS = 64
+OTHER = ""
+"""The entity `(other)`: mentions without an id of the alias table have no key of their own."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -97,7 +97,7 @@ def _of_post(event: EnrichedPost, broker_ms: int, retention: Retention, now_ms: 
         late_buckets=tuple(bucket for bucket in at_broker if bucket.level in missed),
         cell=_cell(event),
         measures=measures,
-        mentions=tuple(Mention(form_of(entity.text), _of_mention(entity, measures)) for entity in event.entities),
+        mentions=tuple(Mention(entity.id or OTHER, _of_mention(entity, measures)) for entity in event.entities),
         mention_buckets=mention_buckets,
         author=event.post.author or "",
         details_hour=_details_hour(buckets, retention, now_ms),
@@ -159,16 +159,3 @@ def _labelled(label: str, score: float) -> Measures:
         score_micros=micros,
         score_squares_micros=(micros * micros + MICROS // 2) // MICROS,
     )
-
-
-def form_of(text: str) -> str:
-    """The surface form that a mention counts under: NFKC, case-folded, white space squeezed; "" if over 64 characters.
-
-    The type is not part of it: taggers waver between types of one name, and a series must not.
-    """
-    if text.isascii():
-        form = " ".join(text.lower().split())
-    else:
-        folded = unicodedata.normalize("NFKC", text).casefold()
-        form = " ".join(unicodedata.normalize("NFKC", folded).split())
-    return form if len(form) <= FORM_CHARS else ""

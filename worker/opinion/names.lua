@@ -1,4 +1,4 @@
--- What is counted by name: surface forms, authors, and samples of posts. Stands between sums.lua and apply.lua.
+-- What is counted by name: entities, authors, and samples of posts. Stands between sums.lua and apply.lua.
 
 local SAMPLE_POSTS = 8
 local SEPARATOR = '\31' -- between an author and a form

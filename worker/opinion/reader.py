@@ -28,7 +28,7 @@ class Posts:
 
 @dataclass(slots=True)
 class Forms:
-    """Surface forms of one bucket and shard, with their mentions; each may lack up to `lost` of them."""
+    """Entities of one bucket and shard by id, with their mentions; each may lack up to `lost` of them."""
 
     cells: dict[str, Cells] = field(default_factory=dict)
     lost: int = 0
@@ -36,7 +36,7 @@ class Forms:
 
 @dataclass(slots=True)
 class FormCounts:
-    """As `Forms`, but only how often each form was mentioned: a frequent one has a thousand cells."""
+    """As `Forms`, but only how often each entity was mentioned: a frequent one has a thousand cells."""
 
     counts: dict[str, int] = field(default_factory=dict)
     lost: int = 0
@@ -89,11 +89,11 @@ class Reader(Protocol):
         ...
 
     async def form_counts(self, shard: str, buckets: Sequence[Bucket]) -> list[FormCounts]:
-        """Every surface form that has a name of its own there, approximate."""
+        """Every entity that has a count of its own there; a lower bound."""
         ...
 
     async def forms(self, shard: str, buckets: Sequence[Bucket], names: Sequence[str]) -> list[Forms]:
-        """The mentions of some surface forms, approximate; a form without any is left out."""
+        """The mentions of some entities by id, a lower bound; one without any is left out."""
         ...
 
     async def authors(self, shard: str, hours: Sequence[Bucket]) -> list[Forms]:

@@ -9,6 +9,7 @@ from worker.analysis.bundle import Bundle
 from worker.analysis.decode import decode_many
 from worker.analysis.inference import Logits
 from worker.analysis.prepare import Prepared
+from worker.entities.link import Linker, with_ids
 from worker.events import Story
 from worker.opinion.stories import Candidate
 from worker.stream.outcomes import Draft, Outcomes
@@ -27,6 +28,7 @@ class Decoding:
     outcomes: Outcomes
     bundle: Bundle
     abstain_below: float
+    linker: Linker
 
     def analysed(self, complete: Sequence[Complete]) -> list[Analysed]:
         """The records with an analysis; one that the model refused gets its dead letter here.
@@ -45,7 +47,7 @@ class Decoding:
             answered.append((work, (work.prepared, answers)))
         analyses = decode_many([text for _, text in answered], self.bundle, self.abstain_below)
         return [
-            Analysed(work, analysis, _candidate(work.draft))
+            Analysed(work, with_ids(self.linker, work.draft.text, analysis), _candidate(work.draft))
             for (work, _), analysis in zip(answered, analyses, strict=True)
         ]
 

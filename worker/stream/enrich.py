@@ -21,6 +21,7 @@ from worker.analysis.decode import split_rows
 from worker.analysis.inference import Inference, Logits
 from worker.analysis.prepare import Preparer, Window
 from worker.analysis.seen import SeenWindows
+from worker.entities.link import Linker
 from worker.errors import BadRecord
 from worker.opinion.stories import StoryIndex
 from worker.settings import Settings
@@ -59,6 +60,7 @@ class EnrichParts:
     strike: Callable[[str], Awaitable[int]]
     stories: StoryIndex
     clock: Clock
+    linker: Linker
 
 
 class EnrichStage:
@@ -68,7 +70,7 @@ class EnrichStage:
         self._parts = parts
         self._settings = settings
         self._outcomes = Outcomes(parts.routes, parts.bundle.model, settings.future_tolerance_s)
-        self._decoding = Decoding(self._outcomes, parts.bundle, settings.abstain_below)
+        self._decoding = Decoding(self._outcomes, parts.bundle, settings.abstain_below, parts.linker)
         self._storyteller = Storyteller(parts.stories)
         self._limits = DeadLetterLimits.of(settings)
         self._budget = TokenBudget(settings.batch_tokens, settings.batch_posts)

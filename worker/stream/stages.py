@@ -11,6 +11,8 @@ from typing import NoReturn, Protocol, TypeVar
 from worker.analysis.bundle import Bundle
 from worker.analysis.choice import make_inference
 from worker.analysis.prepare import Preparer
+from worker.entities.link import Linker
+from worker.entities.table import load_aliases
 from worker.errors import PolyvoxError, TooManyDeadLetters, Transient
 from worker.feeds.topics import ensure_topics, topic_ids
 from worker.opinion.client import Link
@@ -111,6 +113,7 @@ class Stages:
             strike=store.strike,
             stories=stories,
             clock=SystemClock(),
+            linker=Linker(await asyncio.to_thread(load_aliases)),
         )
         self._by_name["enrich"] = EnrichStage(parts, settings)
 

@@ -64,5 +64,5 @@ class Implied:
 
 
 def _nameless(mentions: Sequence[Mention]) -> tuple[Mention, ...]:
-    """Surface forms are approximate and not compared."""
+    """Counts by entity are lower bounds and not compared."""
     return tuple(Mention("", mention.measures) for mention in mentions)

@@ -13,7 +13,7 @@ LISTED = 20
 """Of one kind and source partition, as examples; all are counted."""
 
 NEVER_CHECKED = (
-    "surface forms (`forms` keys) and watermarks: approximate by design",
+    "counts by entity (`forms` keys) and watermarks: approximate by design",
     "`expired` and `applied_ms`: no log says when Redis was told",
     "buckets that are past their retention, and what the guard forgot",
     "`too_late` and `copies` of posts that lie at the edge of a retention: only that they are possible",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from worker.opinion.answers import (
     EVERYTHING,
@@ -34,10 +35,18 @@ class Queries:
         reader: where the aggregates are.
         settings: retentions, and how much an author weighs.
         clock: the present.
+        name_of: an entity's id to what people call it (`Aliases.name_of`); the id itself by default.
     """
 
-    def __init__(self, reader: Reader, settings: Settings, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        settings: Settings,
+        clock: Clock | None = None,
+        name_of: Callable[[str], str] = str,
+    ) -> None:
         self._sums = Sums(reader, settings, clock or SystemClock())
+        self._name_of = name_of
         self._author_max_share = settings.author_max_share
 
     async def series(self, window: Window, where: Where = EVERYTHING) -> list[Point]:
@@ -91,12 +100,14 @@ class Queries:
     async def top_entities(
         self, window: Window, n: int, where: Where = EVERYTHING, counting: Counting = "all_copies"
     ) -> TopEntities:
-        """The `n` surface forms with most mentions, by their counts summed over shards and buckets.
+        """The `n` entities with most mentions, by their counts summed over shards and buckets.
 
         Raises:
             ValueError: by the minute, or by topic.
         """
-        return await ranking.top_entities(self._sums, window, n, where, counting)
+        found = await ranking.top_entities(self._sums, window, n, where, counting)
+        named = tuple(replace(entity, name=self._name_of(entity.id)) for entity in found.entities)
+        return replace(found, entities=named)
 
     async def share_of_voice(self, window: Window, asked: Asked, n: int = 10) -> list[Voice]:
         """The `n` largest keys and `(other)` for all the rest, with their shares: they sum to 1, of nothing to 0.

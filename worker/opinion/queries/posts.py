@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from worker.events import SourcePosition
 from worker.opinion.answers import Where, Window
 from worker.opinion.cells import Bucket, Sample
-from worker.opinion.increments import form_of
 from worker.opinion.queries.sums import Sums
 from worker.opinion.queries.tallies import hours_of
 
@@ -49,7 +48,7 @@ async def drill_down(sums: Sums, window: Window, where: Where, n: int) -> list[P
 async def _samples(sums: Sums, shard: str, hours: Sequence[Bucket], where: Where) -> list[list[Sample]]:
     """The samples of one shard, by hour."""
     if where.entity is not None:
-        return await sums.reader.form_samples(shard, hours, form_of(where.entity))
+        return await sums.reader.form_samples(shard, hours, where.entity)
     by_cell = await sums.reader.samples(shard, hours)
     return [[sample for cell, part in cells.items() if where.takes(cell) for sample in part] for cells in by_cell]
 

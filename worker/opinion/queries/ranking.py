@@ -88,7 +88,7 @@ async def top_entities(sums: Sums, window: Window, n: int, where: Where, countin
     as_counted = where == EVERYTHING and counting == "all_copies"
     found = await _of_forms(sums, buckets, names[:n] if as_counted else names, Asked("entity", where, counting))
     ranked = sorted(found.items(), key=lambda item: (-item[1].analysed, item[0]))
-    top = tuple(EntityCount(form, measures) for form, measures in ranked[:n] if measures.analysed)
+    top = tuple(EntityCount(one, one, measures) for one, measures in ranked[:n] if measures.analysed)
     mentions = await _all_mentions(sums, buckets, where, counting)
     return TopEntities(entities=top, mentions=mentions, missing_at_most=missing)
 
@@ -97,7 +97,7 @@ async def share_of_voice(sums: Sums, window: Window, asked: Asked, n: int) -> li
     """See `Queries.share_of_voice`."""
     if asked.by == "entity":
         top = await top_entities(sums, window, n, asked.where, asked.counting)
-        whole, named = top.mentions, [(one.form, one.measures) for one in top.entities]
+        whole, named = top.mentions, [(one.id, one.measures) for one in top.entities]
     else:
         groups = await breakdown(sums, window, [asked.by], asked.where, asked.counting)
         whole = NOTHING

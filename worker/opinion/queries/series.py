@@ -8,7 +8,6 @@ from functools import reduce
 
 from worker.opinion.answers import Completeness, Point, Where, Window, total_of
 from worker.opinion.cells import Bucket, Cell, Measures
-from worker.opinion.increments import form_of
 from worker.opinion.queries.sums import Sums, add_cells, completeness_of, require_mentions
 from worker.opinion.reader import Cells
 
@@ -41,7 +40,7 @@ async def windows(sums: Sums, window: Window, where: Where) -> list[Summed]:
     counted, lost = [found.cells for found in posts], [0] * len(buckets)
     if where.entity is not None:
         require_mentions(buckets, where)
-        form = form_of(where.entity)
+        form = where.entity
         forms = await sums.forms(buckets, [form])
         counted, lost = [found.cells.get(form, {}) for found in forms], [found.lost for found in forms]
     watermark_ms = await sums.watermark_ms() or 0

@@ -89,7 +89,7 @@ class Sums:
         return [merge_posts(found) for found in zip(*per_shard, strict=True)] or [Posts() for _ in buckets]
 
     async def forms(self, buckets: Sequence[Bucket], names: Sequence[str]) -> list[Forms]:
-        """Some surface forms in each bucket over all shards."""
+        """Some entities in each bucket over all shards."""
         per_shard = [await self.reader.forms(shard, buckets, names) for shard in await self.reader.shards()]
         return [merge_forms(found) for found in zip(*per_shard, strict=True)] or [Forms() for _ in buckets]
 
@@ -105,11 +105,11 @@ class Sums:
 
 
 def require_mentions(buckets: Sequence[Bucket], where: Where) -> None:
-    """Refuse to ask for surface forms in a way in which they are not counted."""
+    """Refuse to ask for entities in a way in which they are not counted."""
     if buckets and buckets[0].level == "minute":
         raise ValueError("mentions are counted by five_minutes, hour and day, not by the minute")
     if where.topic is not None:
-        raise ValueError("surface forms are counted by source class, language and model version, not by topic")
+        raise ValueError("entities are counted by source class, language and model version, not by topic")
 
 
 def _ceil_s(window: Window) -> int:

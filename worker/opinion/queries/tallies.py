@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from worker.opinion.answers import Completeness, Counting, Where, Window, takes_copies
 from worker.opinion.cells import WIDTH_S, Bucket, Cell, Measures
-from worker.opinion.increments import form_of
 from worker.opinion.index.tally import Tally
 from worker.opinion.queries.capping import capped
 from worker.opinion.queries.series import Summed, model_versions, windows
@@ -85,7 +84,7 @@ async def _by_hour(sums: Sums, found: Sequence[Summed], where: Where) -> dict[Bu
     """What authors wrote in each hour of the windows that still has it."""
     hours = sorted({hour for each in found for bucket in each.buckets for hour in hours_of(bucket)})
     kept = [hour for hour in hours if sums.details_kept(hour)]
-    form = None if where.entity is None else form_of(where.entity)
+    form = where.entity
     return dict(zip(kept, await sums.authors(kept, form), strict=True))
 
 
