@@ -41,7 +41,7 @@ def mixed(count: int, posts_per_s: float) -> Iterator[tuple[str, list[Outcome]]]
         shard = SHARDS[number % len(SHARDS)]
         words = Words(
             at_s=NOW_S - (count - number) / posts_per_s,
-            language=f"l{languages.draw()}",
+            language="a" + chr(ord("a") + languages.draw()),
             topic=f"medtop:{topics.draw():08}",
             source_class="social" if rng.random() < 0.8 else "financial",
             label=rng.choice(["negative", "neutral", "positive"]),

@@ -112,7 +112,7 @@ class Settings(BaseSettings):
     story_retention_s: int = Field(
         2 * DAY_S,
         ge=3600,
-        description="how long after its last copy a story is remembered, at least; up to half as long again",
+        description="how long after its last copy a story is remembered, at most; at least half as long",
     )
     story_index_entries: int = Field(
         16_000_000,

@@ -8,8 +8,8 @@ import pytest
 
 from tests.opinion_outcomes import NOW_S, Words, position, post
 from tests.unit.test_opinion_queries import OTHER, Scene, window
-from worker.opinion.answers import OTHER as REST
 from worker.opinion.answers import Where
+from worker.opinion.cells import OTHER as REST
 from worker.opinion.queries import Asked
 
 DAY = window("day", NOW_S, NOW_S)

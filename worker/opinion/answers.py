@@ -13,9 +13,6 @@ Dimension = Literal["source_class", "language", "topic", "model_version"]
 Counting = Literal["each_story_once", "all_copies"]
 """What opinion is, and how far it reaches."""
 
-OTHER = "(other)"
-"""What is not listed by name, in answers that sum up to the whole."""
-
 
 @dataclass(frozen=True, slots=True)
 class Window:

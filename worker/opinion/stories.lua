@@ -12,7 +12,7 @@ local prefix = KEYS[1]
 local batch = cjson.decode(ARGV[1])
 local call = redis.call
 
-local GENERATIONS = 3 -- that are read; the present one is written
+local GENERATIONS = 2 -- that are read; the present one is written
 local NAMES_PER_KEY = 128
 
 local function whole(number)

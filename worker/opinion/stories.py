@@ -19,8 +19,8 @@ from worker.settings import Settings
 from worker.timing import Clock, SystemClock
 
 DECIDE = Script((Path(__file__).parent / "stories.lua").read_text(encoding="utf-8"))
-GENERATIONS = 3
-"""As in `stories.lua`: two that are over and the present one, each half a retention long."""
+GENERATIONS = 2
+"""As in `stories.lua`: the present one and the one before, each half a retention long."""
 
 _FIELD_BITS = 32
 
@@ -81,7 +81,7 @@ class RedisStories:
     def __init__(self, link: Link, settings: Settings, clock: Clock | None = None) -> None:
         self._link = link
         self._clock = clock or SystemClock()
-        self._generation_s = settings.story_retention_s // (GENERATIONS - 1)
+        self._generation_s = settings.story_retention_s // GENERATIONS
         self._entries_limit = settings.story_index_entries
 
     async def decide(self, posts: Sequence[Candidate]) -> list[Decision]:

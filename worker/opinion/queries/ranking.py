@@ -10,7 +10,6 @@ from typing import Literal
 
 from worker.opinion.answers import (
     EVERYTHING,
-    OTHER,
     Counting,
     Dimension,
     EntityCount,
@@ -20,7 +19,7 @@ from worker.opinion.answers import (
     takes_copies,
     total_of,
 )
-from worker.opinion.cells import NOTHING, Bucket, Measures
+from worker.opinion.cells import NOTHING, OTHER, Bucket, Measures
 from worker.opinion.queries.sums import Sums, require_mentions
 
 By = Dimension | Literal["entity"]
