@@ -98,6 +98,14 @@ class Completeness:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What an answer rests on: how complete its posts are, and the models that labelled what counted."""
+
+    completeness: Completeness
+    model_versions: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
     """One bucket of a series, or the sliding window that ends with it.
