@@ -25,7 +25,7 @@ from worker.opinion.cells import (
     Outcome,
     Retention,
 )
-from worker.opinion.increments import OTHER, Increments, increments
+from worker.opinion.increments import NO_ENTITY, Increments, increments, language_key
 
 RETENTION = Retention.of(settings())
 LABELS = st.sampled_from(["negative", "neutral", "positive"])
@@ -119,6 +119,20 @@ def test_a_copy_has_a_cell_of_its_own() -> None:
     assert of(replace(post(0), event=older)).cell == first.cell
 
 
+@given(st.from_regex(r"[a-z]{3}(-[A-Z][a-z]{3})?", fullmatch=True).filter(lambda tag: tag != "und"))
+def test_rare_languages_share_a_key(tag: str) -> None:
+    """A hint can name any language; those without a code of two letters count as (other), and the cells stay few."""
+    cell = of(post(0, Words(language=tag))).cell
+    assert cell is not None
+    assert cell.language == "(other)"
+
+
+@pytest.mark.parametrize("tag", ["en", "zh-Hant", "hi-Latn", "und", "yo"])
+def test_common_languages_have_keys_of_their_own(tag: str) -> None:
+    """All that are served, and what is undetermined."""
+    assert language_key(tag) == tag
+
+
 def test_details_are_kept_for_their_own_time() -> None:
     """An author and a sample count in the hour of the post, unless those are forgotten already."""
     assert of(post(0, Words(author="ann"))).details_hour == Bucket("hour", NOW_S // 3600 * 3600)
@@ -129,7 +143,7 @@ def test_details_are_kept_for_their_own_time() -> None:
 def test_a_mention_counts_under_its_id() -> None:
     """One series an entity, whatever it is called; what the alias table does not know is one entity, `(other)`."""
     added = of(post(0, Words(entities=["apple", "apple", UNKNOWN])))
-    assert [mention.form for mention in added.mentions] == ["org:apple", "org:apple", OTHER]
+    assert [mention.form for mention in added.mentions] == ["org:apple", "org:apple", NO_ENTITY]
 
 
 @given(

@@ -16,6 +16,7 @@ from worker.opinion.cells import (
     MENTION_LEVELS,
     MICROS,
     NOTHING,
+    OTHER,
     POST_LEVELS,
     WIDTH_S,
     Bucket,
@@ -27,8 +28,9 @@ from worker.opinion.cells import (
     Retention,
 )
 
-OTHER = ""
+NO_ENTITY = ""
 """The entity `(other)`: mentions without an id of the alias table have no key of their own."""
+_UNDETERMINED = "und"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -97,7 +99,7 @@ def _of_post(event: EnrichedPost, broker_ms: int, retention: Retention, now_ms: 
         late_buckets=tuple(bucket for bucket in at_broker if bucket.level in missed),
         cell=_cell(event),
         measures=measures,
-        mentions=tuple(Mention(entity.id or OTHER, _of_mention(entity, measures)) for entity in event.entities),
+        mentions=tuple(Mention(entity.id or NO_ENTITY, _of_mention(entity, measures)) for entity in event.entities),
         mention_buckets=mention_buckets,
         author=event.post.author or "",
         details_hour=_details_hour(buckets, retention, now_ms),
@@ -108,7 +110,16 @@ def _of_post(event: EnrichedPost, broker_ms: int, retention: Retention, now_ms: 
 def _cell(event: EnrichedPost) -> Cell:
     """Where a post counts; one without a decision about its story, of an older version, counts as a first one."""
     is_copy = event.story is not None and event.story.copy
-    return Cell(event.source_class, event.language, event.topic.label, event.model.version, is_copy)
+    return Cell(event.source_class, language_key(event.language), event.topic.label, event.model.version, is_copy)
+
+
+def language_key(tag: str) -> str:
+    """The language that a post counts under: a publisher's hint may be any of 8,000 tags, and cells must stay few.
+
+    Tags of two letters (ISO 639-1, about 180), with a script or without, and `und` have keys of their own. Which do is
+    fixed and not decided by who comes first, so that a rebuild gives the same cells.
+    """
+    return tag if len(tag.partition("-")[0]) == 2 or tag == _UNDETERMINED else OTHER
 
 
 def _details_hour(buckets: Iterable[Bucket], retention: Retention, now_ms: int) -> Bucket | None:
