@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from worker.opinion.cells import Bucket, Cell, Level, Measures
 
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 LAYOUT = "polyvox:layout"
 SHARDS = "polyvox:shards"
 
