@@ -120,6 +120,7 @@ def test_both_sides_of_a_currency_pair() -> None:
     [
         ("The dollar slipped", "en", ["iso4217:USD"]),
         ("The Canadian dollar slipped", "en", ["iso4217:CAD"]),
+        ("Dolar Singapura menguat", "id", ["iso4217:SGD"]),
         ("Доллар против евро", "ru", ["iso4217:USD", "iso4217:EUR"]),
         ("ドル安が続く", "ja", ["iso4217:USD"]),
         ("원/달러 환율", "ko", ["iso4217:USD"]),
@@ -149,12 +150,19 @@ def test_a_currency_inside_a_longer_name_is_part_of_it() -> None:
     [
         ("腾讯收购", "腾", "org:tencent"),
         ("SK하이닉스를 샀다", "SK하이닉", "org:sk-hynix"),
-        ("New Yorker", "New York", None),
+        ("Goldman Sachsen", "Goldman Sach", None),
     ],
 )
 def test_a_mention_that_was_cut_short_is_completed(text: str, cut: str, expected: str | None) -> None:
     """A form around a mention counts if the mention is half of it and words end where it does."""
     assert ids(text, mention(text, cut)) == [expected]
+
+
+def test_the_longest_name_is_meant() -> None:
+    """Orion Group is not Orion; but a mention of America in Bank of America is of America."""
+    names = ("Orion", "Orion Group")
+    assert len({entity for name in names for entity in ids(name, mention(name, name))}) == 2
+    assert ids("Bank of America", mention("Bank of America", "America", "LOC")) == ["iso3166:US"]
 
 
 def test_the_largest_place_of_a_name_is_meant() -> None:
