@@ -181,6 +181,13 @@ def test_odd_but_right_posts_are_analysed(bench: Bench, fields: dict[str, object
     assert event.event_id == event.position.event_id
 
 
+def test_entities_are_published_with_their_ids(bench: Bench) -> None:
+    """The linker of the stage reads the post's own text; `enriched` carries what it found."""
+    [record] = run(bench.outcomes([bench.record(0, post(text="Bought $AAPL today"))]))
+    entities = decode_enriched(record.value or b"").entities
+    assert [(each.text, each.id) for each in entities if each.id] == [("$AAPL", "cik:0000320193")]
+
+
 def test_a_null_value_is_a_tombstone(bench: Bench) -> None:
     """A null value has an outcome, with its position, and is no dead letter."""
     (record,) = run(bench.outcomes([bench.record(3, None)]))

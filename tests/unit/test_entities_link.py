@@ -48,11 +48,12 @@ def test_people_are_nobodys_alias() -> None:
 
 
 def test_the_type_of_a_mention_chooses_between_kinds() -> None:
-    """Orange is a company and a city: an ORG is the company, a LOC the city."""
+    """Orange is a company and a city: an ORG is the company, a LOC the city; an ORG of a mere city is its club."""
     text = "Orange"
     company, city = ids(text, mention(text, text)), ids(text, mention(text, text, "LOC"))
     assert company == ["cik:0001038143"]
     assert city == ["geonames:5379513"]
+    assert ids("Dundee", mention("Dundee", "Dundee")) == [None]
 
 
 def test_a_name_inside_another_name_is_not_meant() -> None:
@@ -100,7 +101,8 @@ def test_a_cashtag_takes_the_place_of_the_mention_around_it() -> None:
 
 
 def test_short_tickers_are_cashtags_only() -> None:
-    """`T` and `GM` are too many things; three capital letters in a mention are a ticker."""
+    """`T` and `NHS` are too many things; four capital letters in a mention are a ticker."""
+    assert ids("NHS", mention("NHS", "NHS")) == [None]
     assert ids("V", mention("V", "V")) == [None]
     assert ids("$V") == ["cik:0001403161"]
     assert ids("AAPL", mention("AAPL", "AAPL")) == [APPLE]
@@ -111,6 +113,56 @@ def test_both_sides_of_a_currency_pair() -> None:
     """`EUR/USD` names two currencies; other capitals around a stroke name none."""
     assert ids("EUR/USD fell") == ["iso4217:EUR", "iso4217:USD"]
     assert ids("AND/ORR, USD/ABC") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "expected"),
+    [
+        ("The dollar slipped", "en", ["iso4217:USD"]),
+        ("The Canadian dollar slipped", "en", ["iso4217:CAD"]),
+        ("Dolar Singapura menguat", "id", ["iso4217:SGD"]),
+        ("Доллар против евро", "ru", ["iso4217:USD", "iso4217:EUR"]),
+        ("ドル安が続く", "ja", ["iso4217:USD"]),
+        ("원/달러 환율", "ko", ["iso4217:USD"]),
+        ("تراجع الدولار", "ar", ["iso4217:USD"]),
+        ("It cost 5 dollars, then two million euros, then $100", "en", []),
+        ("5 тысяч рублей, 100ドル, 3,6 miliardi di dollari", "ru", []),
+        ("アイドルとドルトムント", "ja", []),
+        ("자유로운 하루", "ko", []),
+        ("We won the race, a real pound of gold", "en", []),
+    ],
+)
+def test_currencies_are_found_where_they_are_talked_about(text: str, language: str, expected: list[str]) -> None:
+    """Names that mean nothing else need no tagger; sums of money, parts of words and ambiguous names are none."""
+    assert ids(text, language=language) == expected
+
+
+def test_a_currency_inside_a_longer_name_is_part_of_it() -> None:
+    """Dollar General is a shop; a country that the tagger sees in `US dollar` gives way to the currency."""
+    shop = "Dollar General grew"
+    assert ids(shop, mention(shop, "Dollar General")) == ["cik:0000029534"]
+    money = "the US dollar grew"
+    assert ids(money, mention(money, "US", "LOC")) == ["iso4217:USD"]
+
+
+@pytest.mark.parametrize(
+    ("text", "cut", "expected"),
+    [
+        ("腾讯收购", "腾", "org:tencent"),
+        ("SK하이닉스를 샀다", "SK하이닉", "org:sk-hynix"),
+        ("Goldman Sachsen", "Goldman Sach", None),
+    ],
+)
+def test_a_mention_that_was_cut_short_is_completed(text: str, cut: str, expected: str | None) -> None:
+    """A form around a mention counts if the mention is half of it and words end where it does."""
+    assert ids(text, mention(text, cut)) == [expected]
+
+
+def test_the_longest_name_is_meant() -> None:
+    """Orion Group is not Orion; but a mention of America in Bank of America is of America."""
+    names = ("Orion", "Orion Group")
+    assert len({entity for name in names for entity in ids(name, mention(name, name))}) == 2
+    assert ids("Bank of America", mention("Bank of America", "America", "LOC")) == ["iso3166:US"]
 
 
 def test_the_largest_place_of_a_name_is_meant() -> None:

@@ -14,6 +14,7 @@ from worker.entities.fold import fold
 from worker.entities.table import TABLE, Alias, load_aliases, make_aliases
 
 
+@pytest.mark.slow
 def test_the_committed_table_is_what_the_build_makes() -> None:
     """`make aliases` changes nothing: the file in the repository comes from the lists and from nothing else."""
     assert gzip.decompress(TABLE.read_bytes()).decode() == table_text()

@@ -88,7 +88,7 @@ async def _analyze(configured: Settings, lines: Iterable[Text], engine: Engine, 
     from worker.entities.table import load_aliases
 
     rest, bad, linker = iter(lines), 0, Linker(load_aliases())
-    async with _analyzer(configured, engine) as analyzer:
+    async with open_analyzer(configured, engine) as analyzer:
         while chunk := list(islice(rest, 1 if sys.stdin.isatty() else CHUNK_TEXTS)):
             found = [
                 _linked(linker, text, each)
@@ -110,7 +110,8 @@ def _linked(linker: Linker, text: str, found: Analysis | BadRecord) -> Analysis 
 
 
 @asynccontextmanager
-async def _analyzer(configured: Settings, engine: Engine) -> AsyncIterator[Analyzer]:
+async def open_analyzer(configured: Settings, engine: Engine) -> AsyncIterator[Analyzer]:
+    """The analyser of the settings, on the engine that was asked for."""
     from worker.analysis.analyzer import Analyzer
     from worker.analysis.batching import TokenBudget
     from worker.analysis.bundle import Bundle

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -70,6 +71,12 @@ class Folded:
     def span(self, start: int, end: int) -> tuple[int, int]:
         """Where the characters `start:end` of the original are in `text`."""
         return (start, end) if self.starts is None else (self.starts[start], self.starts[end])
+
+    def original(self, start: int, end: int) -> tuple[int, int]:
+        """Where the folded characters `start:end`, at least one, are in the original; what became two counts whole."""
+        if self.starts is None:
+            return start, end
+        return bisect_right(self.starts, start) - 1, bisect_left(self.starts, end)
 
 
 def fold(text: str) -> str:

@@ -1,7 +1,7 @@
-"""Gives mentions their canonical ids: one pass of the automaton over a text that has mentions, and cashtags.
+"""Gives mentions their canonical ids: one pass of the automaton over a text, and what needs no tagger beside them.
 
-A form links only where the tagger saw a mention of a fitting type, so an apple stays a fruit and a target a goal. A
-cashtag needs no tagger: it is an entity by itself. Rules for what is ambiguous: `docs/entities.md`.
+A form links only where the tagger saw a mention of a fitting type, so an apple stays a fruit and a target a goal;
+`symbols.py` has the exceptions. Rules for what is ambiguous: `docs/entities.md`.
 """
 
 from __future__ import annotations
@@ -13,18 +13,20 @@ import msgspec
 
 from worker.entities.endings import PREFIX, SUFFIX, base_forms
 from worker.entities.fold import Folded, fold_text
+from worker.entities.symbols import Match, entity_of, money, symbols
 from worker.entities.table import Alias, Aliases, Kind
 from worker.events import Analysis, Entity, EntityType
 
-# Which kinds a mention can mean by its type, the preferred one first. People are nobody's alias.
+# Which kinds a mention can mean by its type, the preferred one first. People are nobody's alias, and an ORG of a city's
+# name is mostly its club.
 _KINDS: dict[EntityType, tuple[Kind, ...]] = {
-    "ORG": ("company", "country", "city", "currency"),
+    "ORG": ("company", "country", "currency"),
     "LOC": ("country", "city", "company", "currency"),
     "PER": (),
 }
-_CASHTAG = re.compile(r"(?<![\w$])[$＄]([A-Za-z]{1,5}(?:[.-][A-Za-z])?)(?![\w$])")
-_PAIR = re.compile(r"(?<![\w/])([A-Z]{3})/([A-Z]{3})(?![\w/])")
-_MIN_BARE_TICKER = 3
+_CJK = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]+")
+_MIN_BARE_TICKER = 4
+"""Of three letters on real posts most were other things: NHS, CCI, ETN."""
 
 
 class Linker:
@@ -38,58 +40,40 @@ class Linker:
         self._aliases = aliases
 
     def link(self, text: str, mentions: Sequence[Entity], language: str) -> list[Entity]:
-        """The mentions with their ids, and the cashtags and currency pairs that the tagger missed, by place.
+        """The mentions with their ids, and the symbols that the tagger missed, by place.
+
+        A mention that a symbol overlaps gives way to it: the symbol says which part of it is the name.
 
         Args:
             text: the original text, to which the mentions' offsets belong.
             mentions: in order and apart from each other.
             language: which inflections to expect.
         """
-        symbols = list(self._symbols(text)) if "$" in text or "＄" in text or "/" in text else []
-        if not mentions:
-            return [_entity_of(text, (), *symbol) for symbol in symbols]
         folded = fold_text(text)
-        matches = self._matches(folded.text)
-        linked = []
+        matches = [
+            (last + 1 - size, last + 1, numbers) for last, (size, *numbers) in self._aliases.automaton.iter(folded.text)
+        ]
+        found = list(symbols(text, self._aliases)) if "$" in text or "＄" in text or "/" in text else []
+        for word in money(folded, matches, mentions, self._aliases):
+            if not any(word.start < each.end and each.start < word.end for each in found):
+                found.append(word)
+        linked = [entity_of(text, symbol, mentions) for symbol in found]
         for mention in mentions:
-            if any(start < mention.end and mention.start < end for start, end, _ in symbols):
-                continue  # the symbol says which part of it is the name
-            alias = self._alias(folded, mention, matches, language)
-            linked.append(msgspec.structs.replace(mention, id=alias.id) if alias else mention)
-        linked += [_entity_of(text, mentions, *symbol) for symbol in symbols]
+            if not any(each.start < mention.end and mention.start < each.end for each in found):
+                alias = self._alias(folded, mention, matches, language)
+                linked.append(msgspec.structs.replace(mention, id=alias.id) if alias else mention)
         return sorted(linked, key=lambda entity: entity.start)
 
-    def _symbols(self, text: str) -> Iterator[tuple[int, int, Alias]]:
-        """Cashtags of known tickers, and both sides of pairs of currency codes: start, end and entity."""
-        tickers, entities = self._aliases.tickers, self._aliases.entities
-        for found in _CASHTAG.finditer(text):
-            number = tickers.get(found[1].upper().replace(".", "-"))
-            if number is not None:
-                yield found.start(), found.end(), entities[number]
-        for found in _PAIR.finditer(text):
-            pair = [self._aliases.by_id.get(f"iso4217:{code}") for code in found.groups()]
-            for side, number in zip((1, 2), pair, strict=True):
-                if number is not None and None not in pair:
-                    yield *found.span(side), entities[number]
-
-    def _matches(self, text: str) -> list[tuple[int, int, tuple[int, ...]]]:
-        """Every form in a folded text: start, end, numbers of entities."""
-        return [(last + 1 - size, last + 1, numbers) for last, (size, *numbers) in self._aliases.automaton.iter(text)]
-
-    def _alias(
-        self, folded: Folded, mention: Entity, matches: Sequence[tuple[int, int, tuple[int, ...]]], language: str
-    ) -> Alias | None:
+    def _alias(self, folded: Folded, mention: Entity, matches: Sequence[Match], language: str) -> Alias | None:
         """What a mention means: by its longest form, else by the form without its ending, else by its ticker."""
         kinds = _KINDS[mention.type]
         if not kinds:
             return None
-        start, end = folded.span(mention.start, mention.end)
-        inside = [match for match in matches if start <= match[0] and match[1] <= end]
-        for first, last, numbers in sorted(inside, key=lambda match: (match[0] - match[1], match[0])):
-            alone = PREFIX.fullmatch(folded.text, start, first) and SUFFIX.fullmatch(folded.text, last, end)
-            if alone and (alias := self._fitting(numbers, kinds)):
+        span = folded.span(mention.start, mention.end)
+        for numbers in _numbers(folded.text, span, matches):
+            if alias := self._fitting(numbers, kinds):
                 return alias
-        for base in base_forms(folded.text[start:end], language):
+        for base in base_forms(folded.text[slice(*span)], language):
             if alias := self._fitting(self._aliases.automaton.get(base, (0,))[1:], kinds):
                 return alias
         return self._by_ticker(mention.text) if mention.type == "ORG" else None
@@ -100,20 +84,30 @@ class Linker:
         return next((found[kind] for kind in kinds if kind in found), None)
 
     def _by_ticker(self, text: str) -> Alias | None:
-        """The company of a ticker that stands alone; one or two letters say too little."""
+        """The company of a ticker that stands alone; up to three letters say too little."""
         number = self._aliases.tickers.get(text) if len(text) >= _MIN_BARE_TICKER else None
         return None if number is None else self._aliases.entities[number]
 
 
-def _entity_of(text: str, mentions: Sequence[Entity], start: int, end: int, alias: Alias) -> Entity:
-    """A symbol as an entity; of type ORG, since events have no type for money, and certain, since nobody guessed.
+def _numbers(text: str, span: tuple[int, int], matches: Sequence[Match]) -> Iterator[Sequence[int]]:
+    """The entities of the forms that a mention can be, longest form first.
 
-    Its sentiment is that of the mention in whose place it stands, if any.
+    A form is inside the mention but for what names wear, or around one that the tagger cut short (腾 of 腾讯).
     """
-    sentiment = next((each.sentiment for each in mentions if start < each.end and each.start < end), None)
-    return Entity(
-        type="ORG", text=text[start:end], start=start, end=end, confidence=1.0, sentiment=sentiment, id=alias.id
-    )
+    start, end = span
+    touching = [match for match in matches if match[0] < end and start < match[1]]
+    for first, last, numbers in sorted(touching, key=lambda match: (match[0] - match[1], match[0])):
+        if start <= first and last <= end:
+            if PREFIX.fullmatch(text, start, first) and SUFFIX.fullmatch(text, last, end):
+                yield numbers
+        elif first <= start and end <= last and 2 * (end - start) >= last - first and _between_words(text, first, last):
+            yield numbers
+
+
+def _between_words(text: str, first: int, last: int) -> bool:
+    """Whether a stretch begins and ends where words do; scripts without spaces have no such places."""
+    before = first == 0 or not text[first - 1].isalnum() or bool(_CJK.match(text[first]))
+    return before and (last == len(text) or not text[last].isalnum() or bool(_CJK.match(text[last - 1])))
 
 
 def with_ids(linker: Linker, text: str, analysis: Analysis) -> Analysis:

@@ -16,6 +16,8 @@ from worker.entities.fold import fold
 TABLE = Path(__file__).with_name("aliases.tsv.gz")
 
 Kind = Literal["country", "city", "company", "currency"]
+UNMISTAKABLE = "!"
+"""Before a form in the file: it names a currency without a tagger's word for it."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
@@ -43,12 +45,14 @@ class Aliases:
         automaton: folded form to its length and the numbers of its entities, one of each kind at most.
         tickers: symbol, in capitals, to a number.
         by_id: canonical id to a number.
+        unmistakable: folded names of currencies that mean nothing else, with or without a tagger.
     """
 
     entities: tuple[Alias, ...]
     automaton: ahocorasick.Automaton
     tickers: dict[str, int]
     by_id: dict[str, int]
+    unmistakable: frozenset[str]
 
     def candidates(self, folded: str) -> list[Alias]:
         """The entities of a folded form, at most one of each kind."""
@@ -84,17 +88,22 @@ def make_aliases(table: Iterable[tuple[Alias, list[str], list[str]]]) -> Aliases
     entities: list[Alias] = []
     numbers: dict[str, list[int]] = {}
     tickers: dict[str, int] = {}
+    unmistakable: set[str] = set()
     for number, (alias, forms, symbols) in enumerate(table):
         entities.append(alias)
-        for form in forms:
+        for written in forms:
+            form = written.removeprefix(UNMISTAKABLE)
             numbers.setdefault(form, []).append(number)
+            if form != written:
+                unmistakable.add(form)
         for symbol in symbols:
             tickers[symbol] = number
     automaton = ahocorasick.Automaton(ahocorasick.STORE_ANY)
     for form, found in numbers.items():
         automaton.add_word(form, (len(form), *found))
     automaton.make_automaton()
-    return Aliases(tuple(entities), automaton, tickers, {alias.id: at for at, alias in enumerate(entities)})
+    by_id = {alias.id: at for at, alias in enumerate(entities)}
+    return Aliases(tuple(entities), automaton, tickers, by_id, frozenset(unmistakable))
 
 
 def rows(path: Path) -> Iterator[tuple[Alias, list[str], list[str]]]:

