@@ -120,7 +120,8 @@ PAGE = """\
 # The sentiment index and its shifts
 
 Written by `make bench-shifts` (`python -m bench.shifts`); do not edit. Seed {seed}; this run took {seconds:.0f} s on
-two processes ({processor}). Long runs use simulated counts of labels, drawn through the shipped model's confusion matrices.
+two processes ({processor}). Long runs use simulated counts of labels, drawn through the shipped
+model's confusion matrices.
 
 **{missed}**
 
@@ -178,8 +179,8 @@ once: that copies are recognised as copies is not measured here.
 ## What a shift is made of
 
 Net sentiment corrected but with each side's own mix is what people see move. It is taken apart into language mix,
-source mix, topic mix and sentiment itself by Shapley values over all 16 exchanges of the four. Cases with one planted cause,
-6,000 posts a side, labels drawn as the model would give them:
+source mix, topic mix and sentiment itself by Shapley values over all 16 exchanges of the four. Cases with one
+planted cause, 6,000 posts a side, labels drawn as the model would give them:
 
 {decomposition}
 """

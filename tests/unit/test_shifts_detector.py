@@ -58,6 +58,14 @@ def test_a_shift_is_found_with_its_direction_size_and_beginning(settled: State, 
     assert min(one.false_per_day for one in signals) < first.false_per_day / 10
 
 
+def test_it_reads_the_value_without_bounds(settled: State) -> None:
+    """Values that were brought into bounds are biased in small windows: a detector would learn that as a level."""
+    seen = observation(7 * DAY, 0.5)
+    assert seen.point is not None
+    bounded = msgspec.structs.replace(seen.point, net=msgspec.structs.replace(seen.point.net, value=0.1))
+    assert step(settled, msgspec.structs.replace(seen, point=bounded), LIMITS) == step(settled, seen, LIMITS)
+
+
 def test_it_warms_up_before_it_speaks() -> None:
     """No signal in the warm-up, whatever happens, and the state says that it is one."""
     state, signals = run(State(), [0.0] * (DAY // 4) + [-0.9] * (DAY // 4))
@@ -128,7 +136,9 @@ def test_another_model_warms_up_again_and_does_not_alert(settled: State) -> None
 def test_after_an_alert_it_starts_from_the_new_level_and_cools_down(settled: State) -> None:
     """The lasting shift is not reported again; a second shift is, once the cool-down is over."""
     state, signals = run(settled, noise(40, 3) - 0.3, 7 * DAY)
+    level = state.mean[0]
     state = acknowledge(state, signals[-1], LIMITS)
+    assert state.mean[0] == pytest.approx(level + signals[-1].size)
     assert (state.phase, state.epoch) == ("cooling_down", settled.epoch + 1)
     state, quiet = run(state, noise(DAY, 4) - 0.3, 7 * DAY + 40)
     assert quiet == []
