@@ -209,6 +209,23 @@ def test_residuals_are_independent_and_of_variance_one_from_the_first_day() -> N
     assert np.mean(squares[20:]) == pytest.approx(1, abs=0.03)
 
 
+def test_noise_beyond_what_posts_explain_is_learned() -> None:
+    """Windows twice as noisy as their posts say: after the warm-up hardly more signals than without."""
+    random, keys = np.random.default_rng(9), 150
+    signals = []
+    for times in (1.0, 2.0):
+        bank, held, first = Bank.new(keys), np.zeros(keys, dtype=bool), 0
+        for at in range(8 * DAY):
+            values = random.normal(0, (times * VARIANCE) ** 0.5, keys)
+            advance(bank, Window(at * 300, values, np.full(keys, VARIANCE), np.ones(keys, dtype=bool)), Limits())
+            verdict = judge(bank, held, bank.observed_s <= Limits().warm_up_s, Limits())
+            held, first = verdict.held, first + int(verdict.first.sum())
+        signals.append(first)
+        assert bank.dispersion.mean() == pytest.approx(times, abs=0.2)
+    assert signals[0] < 50
+    assert signals[1] < 2 * signals[0] + 15
+
+
 def test_the_rate_falls_with_evidence_and_counts_windows_per_day() -> None:
     """Shorter windows of the same information give as many more chances a day."""
     sums = np.linspace(0, 20, 50)[:, None, None] * np.ones((1, 2, 3))
