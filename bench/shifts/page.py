@@ -154,7 +154,7 @@ in which nothing shifts. "Sharing posts": 100 of the keys are source classes and
 
 After {days} days of history sentiment drops at once. The limit is the optimal CUSUM that knows the drop in advance and
 reads every single label, at the same average run length, plus one window of 5 minutes and 2 minutes of settling. Alerts
-are those of one key among 500 with 1 false alert a day. Means over 200 keys.
+are those of one key among 500 with 1 false alert a day. Means over 300 keys.
 
 {delays}
 
