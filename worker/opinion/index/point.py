@@ -1,0 +1,38 @@
+"""One displayed value of the sentiment index, with what is known of its error."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """A corrected number and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class IndexPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """The corrected sentiment of one key in one window.
+
+    Args:
+        net: share of positive minus share of negative posts, -1 to 1.
+        negative, neutral, positive: corrected shares, 0 to 1; they sum to 1.
+        sampling_variance: of `net`, from the posts alone: what differs from window to window.
+        matrix_variance: of `net`, from the error of the confusion matrix: the same in every window of one model.
+        posts: the weight of all posts, abstained ones too.
+        effective_posts: as many independent posts would tell as much.
+        imputed_weight: the share of the fixed weights whose stratum had no posts in the window, and counts with
+            the value it has in the standard.
+    """
+
+    net: Estimate
+    negative: Estimate
+    neutral: Estimate
+    positive: Estimate
+    sampling_variance: float
+    matrix_variance: float
+    posts: float
+    effective_posts: float
+    imputed_weight: float = 0.0

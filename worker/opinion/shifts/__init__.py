@@ -1,0 +1,1 @@
+"""From a series of index values to the few shifts that are worth an alert."""
