@@ -61,14 +61,20 @@ class Contributions(msgspec.Struct, frozen=True, kw_only=True):
         return sorted(found, key=lambda each: -abs(each[1]))
 
 
-class Contrast(msgspec.Struct, frozen=True):
-    """A word or entity that the window has more (score above 0) or less often than before, in standard deviations.
+class Contrast(msgspec.Struct, frozen=True, kw_only=True):
+    """A word, entity or topic that tells the time after a shift from the time before.
 
-    Source of the score: log-odds with an informative Dirichlet prior (Monroe et al. 2008).
+    Args:
+        kind: what `name` is.
+        z: log-odds ratio in standard errors (Monroe et al. 2008); above 0 it is more frequent after.
+        before, after: how often it was found, in posts of this key that were looked at.
     """
 
+    kind: Literal["term", "entity", "topic"]
     name: str
-    score: float
+    z: float
+    before: int
+    after: int
 
 
 class WindowCompleteness(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,16 +89,31 @@ class WindowCompleteness(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """Why the detector spoke, in its own units, and how often all detectors speak falsely."""
+    """Why this is no chance, and how often all detectors may be wrong.
 
-    statistic: float
-    limit: float
-    posts: float
+    Args:
+        false_per_day: how often a day one such key alone would say so by chance; less is stronger.
+        false_alerts_per_day: what the installation declares, all keys together.
+        posts: as many independent posts the key had after the shift.
+        keys: how many keys are watched.
+    """
+
+    false_per_day: float
     false_alerts_per_day: float
+    posts: float
+    keys: int
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """A shift of one key's sentiment index, as it was when its window settled; later posts never change it."""
+    """A shift of one key's sentiment index, as it was when its window settled; later posts never change it.
+
+    Args:
+        window_start, window_end: the window in which it was decided.
+        since: when the shift began, as estimated.
+        before, after: the index over the time before `since` and from then to the window's end.
+        moved: the change that `contributions` add up to; each side with its own mix, so not `after` minus `before`.
+        related: other keys that shifted in the same window and share posts with this one.
+    """
 
     schema_version: Literal[1] = 1
     alert_id: str
@@ -100,30 +121,32 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     direction: Direction
     window_start: Timestamp
     window_end: Timestamp
+    since: Timestamp
     raised_at: Timestamp
     before: Estimate
     after: Estimate
+    moved: float
     contributions: Contributions
     evidence: Evidence
     completeness: WindowCompleteness
     model_versions: list[str]
-    entities: list[Contrast] = []
-    terms: list[Contrast] = []
+    contrasts: list[Contrast] = []
+    related: list[AlertKey] = []
     examples: Annotated[list[str], msgspec.Meta(max_length=MAX_EXAMPLES, description="post ids")] = []
     annotations: list[str] = []
 
 
-def alert_id(key: AlertKey, direction: Direction, window_start_s: int, epoch: str) -> str:
+def alert_id(key: AlertKey, direction: Direction, window_start_s: int, epoch: int) -> str:
     """The same whenever the same window raises it again: 128 bits of BLAKE2b, in hex.
 
     Args:
         key: whose index shifted.
         direction: where to.
         window_start_s: first second of the window, Unix.
-        epoch: names the detectors and what they are set to; other detectors speak for themselves.
+        epoch: how often the key's detector has started anew.
     """
-    parts = (key.kind, key.language, key.topic, key.entity, key.source_class, direction, str(window_start_s), epoch)
-    place = "\x1f".join(part or "" for part in parts)
+    parts = (key.kind, key.language, key.topic, key.entity, key.source_class, direction)
+    place = "\x1f".join([*(part or "" for part in parts), str(window_start_s), str(epoch)])
     return hashlib.blake2b(place.encode(), digest_size=16).hexdigest()
 
 

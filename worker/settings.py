@@ -117,14 +117,23 @@ class Settings(BaseSettings):
     alert_false_per_day: float = Field(
         1.0, gt=0, description="false alerts a day that the whole installation may raise, over all keys together"
     )
-    alert_window: Literal["five_minutes", "hour"] = Field("hour", description="width of the windows that are watched")
+    alert_window_s: Literal[300, 3600] = Field(300, description="width of the windows that are watched: 300 or 3600")
     alert_settling_s: int = Field(
         300, ge=0, description="a window is read once, when event time is so far beyond its end; later posts come late"
     )
-    alert_min_posts: int = Field(30, ge=1, description="posts with a label that a key needs in a window to be judged")
-    alert_cool_down_s: int = Field(6 * 3600, ge=0, description="a key that raised an alert raises no other for so long")
+    alert_min_posts: float = Field(
+        5.0, ge=1, description="independent posts that a key needs in a window for its detector to read it"
+    )
     alert_min_complete: float = Field(
-        0.9, ge=0, le=1, description="windows of which less was analysed are not judged, and say so"
+        0.95, ge=0, le=1, description="windows of which less was analysed are skipped, and say so"
+    )
+    alert_warm_up_s: int = Field(
+        3 * DAY_S, ge=300, description="a key is watched for so long before its first alert: its level is learned"
+    )
+    alert_cool_down_s: int = Field(6 * 3600, ge=0, description="a key that raised an alert raises no other for so long")
+    alert_entities: int = Field(200, ge=0, description="entities watched in a window, those mentioned most")
+    alert_contrast_posts: int = Field(
+        5000, ge=0, description="newest posts in `enriched` that an alert's words and examples are looked for in"
     )
     alert_history: int = Field(10_000, ge=1, description="alerts kept in Redis, the newest ones")
     alert_webhooks: SecretStr = Field(
