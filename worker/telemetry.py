@@ -134,8 +134,11 @@ RETRIES = Counter("polyvox_retries_total", "Calls tried again.", ["target"], reg
 
 ALERTS = Counter("polyvox_alerts_total", "Alerts raised, each once.", ["kind", "direction"], registry=REGISTRY)
 ALERTS_SUPPRESSED = Counter(
-    "polyvox_alerts_suppressed_total", "Signals that raised no alert.", ["reason"], registry=REGISTRY
-)
+    "polyvox_alerts_suppressed_total",
+    "Signals, and windows of keys, that could raise no alert.",
+    ["reason"],
+    registry=REGISTRY,
+)  # reason: control (too weak among all keys), incomplete, outage, model_changed
 ALERT_DELIVERIES = Counter(
     "polyvox_alert_deliveries_total", "Deliveries of alerts.", ["channel", "result"], registry=REGISTRY
 )  # channel: kafka, webhook; result: sent, found, failed, given_up
