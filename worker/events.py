@@ -104,6 +104,18 @@ class ModelRef(msgspec.Struct, frozen=True):
     version: str
 
 
+class Story(msgspec.Struct, frozen=True):
+    """The story that a post tells; decided once, when the post was analysed.
+
+    Args:
+        id: the event id of the story's first post, which may stand in another partition.
+        copy: whether the post repeats it: the same `post.id`, or nearly the same text.
+    """
+
+    id: Annotated[str, msgspec.Meta(description="event_id of the story's first post")]
+    copy: Annotated[bool, msgspec.Meta(description="it repeats that post: the same id, or nearly the same text")]
+
+
 class Timings(msgspec.Struct, frozen=True, kw_only=True):
     """Unix milliseconds of the record's stations."""
 
@@ -141,6 +153,7 @@ class EnrichedPost(msgspec.Struct, frozen=True, kw_only=True):
     model: ModelRef
     flags: list[Flag]
     timings: Timings
+    story: Annotated[Story | None, msgspec.Meta(description="null in events of versions without stories")] = None
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):

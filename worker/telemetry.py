@@ -114,12 +114,15 @@ DEAD_LETTER_SHARE = Gauge(
 DEAD_LETTERS_IN_A_ROW = Gauge(
     "polyvox_dead_letters_in_a_row", "Dead letters since the last good record; as above.", registry=REGISTRY
 )
+STORIES = Counter(
+    "polyvox_stories_total", "Posts by what they are to their story.", ["kind"], registry=REGISTRY
+)  # kind: first, copy, unindexed
 APPLIED = Counter("polyvox_applied_total", "Outcomes given to Redis.", ["result"], registry=REGISTRY)  # first, repeat
 TOKENS = Counter("polyvox_tokens_total", "Tokens sent to inference.", ["kind"], registry=REGISTRY)  # real, padded
 BATCH_POSTS = Histogram("polyvox_batch_windows", "Windows in one batch.", buckets=BATCH_BUCKETS, registry=REGISTRY)
 STAGE_SECONDS = Histogram(
     "polyvox_stage_seconds", "Time of one batch in one stage.", ["stage"], buckets=STAGE_BUCKETS_S, registry=REGISTRY
-)  # stage: prepare, infer, decode, publish, apply
+)  # stage: prepare, infer, decode, stories, publish, apply
 OUTCOME_LATENCY = Histogram(
     "polyvox_outcome_latency_seconds",
     "From the record's timestamp to its outcome.",

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from worker.analysis.bundle import Bundle
 from worker.analysis.inference import ScriptedInference
 from worker.analysis.prepare import Preparer
-from worker.errors import ModelInvalid, TooManyDeadLetters
+from worker.errors import ModelInvalid, StoreUnavailable, TooManyDeadLetters
 from worker.events import ORIGIN_HEADER, SourcePosition, dead_letter_from_headers, decode_enriched, encode_origin
+from worker.opinion.stories import Candidate, Decision, MemoryStories, StoryIndex
 from worker.settings import load_settings
 from worker.stream.enrich import EnrichParts, EnrichStage
 from worker.stream.records import OutputRecord, Routes, SourceRecord, TopicPartition
@@ -59,6 +60,7 @@ class Bench:
     inference: ScriptedInference
     publisher: MemoryPublisher = field(default_factory=MemoryPublisher)
     strikes: Counter[str] = field(default_factory=Counter)
+    stories: StoryIndex = field(default_factory=MemoryStories)
     acked: list[tuple[TopicPartition, int]] = field(default_factory=list)
 
     async def strike(self, event_id: str) -> int:
@@ -67,7 +69,9 @@ class Bench:
 
     def stage(self) -> EnrichStage:
         preparer = Preparer(self.bundle, IDENTIFIER, SETTINGS.max_windows)
-        parts = EnrichParts(ROUTES, self.bundle, preparer, self.inference, self.publisher, self.strike, SystemClock())
+        parts = EnrichParts(
+            ROUTES, self.bundle, preparer, self.inference, self.publisher, self.strike, self.stories, SystemClock()
+        )
         return EnrichStage(parts, SETTINGS)
 
     def record(self, offset: int, value: bytes | None, tp: TopicPartition = SOCIAL_1, **more: Any) -> SourceRecord:
@@ -259,6 +263,61 @@ def test_an_outage_is_waited_out(bench: Bench) -> None:
     run(scenario())
     assert [offset for _, offset in bench.acked] == list(range(20))
     assert not bench.strikes
+
+
+def test_copies_tell_the_story_of_the_first(bundle: Bundle) -> None:
+    """A retweet and a repeated id are copies, in the event itself; a second reading decides nothing anew."""
+    words = "Boeing faces another costly delay after engineers in Seattle found serious cracks in its wings"
+    values = [
+        post(id="a", text=words),
+        post(id="b", text=f"RT @x: {words}"),
+        post(id="a", text="Now edited"),
+        post(id="c"),
+    ]
+    index = MemoryStories()
+    for _ in range(2):
+        bench = Bench(bundle, ScriptedInference(len(bundle.topics)), stories=index)
+        records = run(bench.outcomes([bench.record(offset, value) for offset, value in enumerate(values)]))
+        events = [decode_enriched(record.value or b"") for record in sort_by_offset(records)]
+        stories = [(event.story.id, event.story.copy) for event in events if event.story]
+        firsts = {event_id for event_id, is_copy in stories if not is_copy}
+        assert len(stories) == 4
+        assert len(firsts) == 2
+        assert {event_id for event_id, _ in stories} == firsts <= {event.event_id for event in events}
+        assert stories[3] == (events[3].event_id, False)
+
+
+@dataclass
+class AwayStories(MemoryStories):
+    """An index that cannot be reached while `away` is set."""
+
+    away: bool = True
+
+    async def decide(self, posts: Sequence[Candidate]) -> list[Decision]:
+        if self.away:
+            raise StoreUnavailable("away")
+        return await super().decide(posts)
+
+
+def test_an_absent_story_index_is_waited_for(bench: Bench) -> None:
+    """Without its decision no post is published, acknowledged or dead-lettered; the outage is told."""
+
+    async def scenario() -> None:
+        bench.stories = index = AwayStories()
+        stage = bench.stage()
+        await stage.start()
+        for offset in range(20):
+            stage.admit(bench.record(offset, post()))
+        while not stage.outage:
+            await asyncio.sleep(0.01)
+        assert (bench.acked, bench.publisher.partitions) == ([], {})
+        index.away = False
+        assert await stage.drain(30)
+        assert not stage.outage
+        await stage.aclose()
+
+    run(scenario())
+    assert [offset for _, offset in bench.acked] == list(range(20))
 
 
 def test_a_refused_publish_fails_the_stage(bench: Bench) -> None:

@@ -37,6 +37,7 @@ OWNERS = {
     "fasttext": ["text"],
     "py3langid": ["text"],
     "langcodes": ["text"],
+    "rensa": ["text"],
     "tokenizers": ["analysis", "model"],
     "tritonclient": ["analysis/triton.py"],
     "grpc": ["analysis/triton.py"],

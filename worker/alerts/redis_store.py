@@ -17,14 +17,14 @@ PREFIX = "polyvox:{alerts}"
 _HERE = Path(__file__).parent
 
 
-def _script(*names: str, doing: str) -> Script:
-    return Script("".join((_HERE / f"{name}.lua").read_text(encoding="utf-8") for name in names), doing)
+def _script(*names: str) -> Script:
+    return Script("".join((_HERE / f"{name}.lua").read_text(encoding="utf-8") for name in names))
 
 
-LEAD = _script("lead", doing="taking the lease of alerts")
-SETTLE = _script("fenced", "settle", doing="storing a settled window")
-DELIVER = _script("fenced", "deliver", doing="noting the delivery of an alert")
-RESEND = _script("resend", doing="resending an alert")
+LEAD = _script("lead")
+SETTLE = _script("fenced", "settle")
+DELIVER = _script("fenced", "deliver")
+RESEND = _script("resend")
 
 
 class RedisAlertStore:
@@ -47,11 +47,11 @@ class RedisAlertStore:
         return cls(Link.of(settings), settings)
 
     async def lead(self, token: str, lease_s: float) -> bool:
-        [answer] = await self._link.run(LEAD, PREFIX, token, str(round(lease_s * 1000)))
+        [answer] = await self._link.run(LEAD, PREFIX, token, str(round(lease_s * 1000)), doing="taking the lease")
         return bool(answer == "leads")
 
     async def release(self, token: str) -> None:
-        await self._link.run(LEAD, PREFIX, token, "0")
+        await self._link.run(LEAD, PREFIX, token, "0", doing="giving back the lease")
 
     async def progress(self, epoch: str) -> Progress:
         async with self._link.use("reading detectors") as client, client.pipeline(transaction=True) as pipe:
@@ -69,7 +69,7 @@ class RedisAlertStore:
             arguments += [name, state]
         for alert in settled.alerts:
             arguments += [alert.alert_id, str(round(alert.window_end.timestamp() * 1000)), encode_alert(alert)]
-        answer, *new = await self._link.run(SETTLE, PREFIX, *arguments)
+        answer, *new = await self._link.run(SETTLE, PREFIX, *arguments, doing="storing a settled window")
         return answer, new
 
     async def due(self, limit: int) -> list[Delivery]:
@@ -106,7 +106,7 @@ class RedisAlertStore:
         return await self._deliver(token, delivery, "given_up", value, str(UNDELIVERED_KEPT))
 
     async def _deliver(self, token: str, delivery: Delivery, *arguments: str) -> bool:
-        [answer] = await self._link.run(DELIVER, PREFIX, token, delivery.name, *arguments)
+        [answer] = await self._link.run(DELIVER, PREFIX, token, delivery.name, *arguments, doing="noting a delivery")
         return bool(answer == "noted")
 
     async def history(self, newest: int) -> list[Alert]:
@@ -121,7 +121,7 @@ class RedisAlertStore:
         return [msgspec.json.decode(entry, type=Undelivered) for entry in found]
 
     async def resend(self, alert_id: str) -> int:
-        [count] = await self._link.run(RESEND, PREFIX, alert_id, str(self._clock.unix_ms()))
+        [count] = await self._link.run(RESEND, PREFIX, alert_id, str(self._clock.unix_ms()), doing="resending an alert")
         return int(count)
 
     async def aclose(self) -> None:

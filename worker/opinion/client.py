@@ -73,10 +73,9 @@ def translate(error: BaseException, doing: str, address: str) -> PolyvoxError:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A Lua script and the name under which Redis caches it; `doing` completes "failed while"."""
+    """A Lua script and the name under which Redis caches it."""
 
     text: str
-    doing: str = "applying a batch"
 
     @property
     def sha1(self) -> str:
@@ -129,9 +128,9 @@ class Link:
         except tuple(ERRORS) as error:
             raise translate(error, doing, self.address) from error
 
-    async def run(self, script: Script, key: str, *arguments: bytes | str) -> list[Any]:
+    async def run(self, script: Script, key: str, *arguments: bytes | str, doing: str) -> list[Any]:
         """Run a script of one key, sent in full when Redis does not know it (first use, restart, SCRIPT FLUSH)."""
-        async with self.use(script.doing) as client:
+        async with self.use(doing) as client:
             try:
                 reply = await client.evalsha(script.sha1, 1, key, *arguments)
             except foreign.NoScriptError:

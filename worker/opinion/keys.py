@@ -7,10 +7,14 @@ from worker.opinion.cells import Bucket, Cell, Level, Measures
 LAYOUT_VERSION = 1
 LAYOUT = "polyvox:layout"
 SHARDS = "polyvox:shards"
+STORIES = "polyvox:{stories}"
 
 GUARD_CHUNK = 4096
 COPY_SUBSETS = 1024
 """A day's post ids lie in this many sets: sets of up to 512 integers take 8 bytes an entry, larger ones about 60."""
+
+STORY_SUBSET_BITS = 16
+"""The fingerprints of a generation of stories lie in 65,536 hashes: up to 512 entries each take 12 bytes an entry."""
 
 _SEPARATOR = "\x1f"
 _LEVEL_CODES: dict[Level, str] = {"minute": "m", "five_minutes": "f", "hour": "h", "day": "d"}

@@ -184,7 +184,7 @@ class AggregateStore:
             "forms_limit": self._forms_limit,
         }
         argument = BatchWriter(self._retention, self._clock.unix_ms()).write(outcomes, header)
-        reply = await self._link.run(self._script, keys.prefix(shard), argument)
+        reply = await self._link.run(self._script, keys.prefix(shard), argument, doing="applying a batch")
         if reply[0] == "lost":
             raise position_lost(shard, consumed, int(reply[1]))
         return reply[0], reply[1], reply[2], reply[3]

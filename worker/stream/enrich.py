@@ -1,6 +1,6 @@
 """The enrich stage: posts in, outcomes out, while the model is never left waiting.
 
-    admit -> prepare (thread) -> pool -> infer (N in flight) -> decode (thread) -> ledger -> publish -> ack
+    admit -> prepare (thread) -> pool -> infer (N in flight) -> decode (thread) -> stories -> ledger -> publish -> ack
 
 Stages overlap: the next batch is prepared and the last one published while the model works on the current one. Every
 await is per batch and stage. The records read and without an outcome are bounded, so a slow model stops the reading.
@@ -17,17 +17,20 @@ from typing import Any, Protocol
 
 from worker.analysis.batching import Pool, TokenBudget, collate
 from worker.analysis.bundle import Bundle
-from worker.analysis.decode import decode_many, split_rows
+from worker.analysis.decode import split_rows
 from worker.analysis.inference import Inference, Logits
-from worker.analysis.prepare import Prepared, Preparer
+from worker.analysis.prepare import Preparer
 from worker.errors import BadRecord
+from worker.opinion.stories import StoryIndex
 from worker.settings import Settings
 from worker.stream.commit import Ledger, settle
+from worker.stream.decoding import Decoding
 from worker.stream.limits import DeadLetterLimits
 from worker.stream.outcomes import Outcomes
 from worker.stream.records import OutputRecord, Routes, SourceRecord, TopicPartition
 from worker.stream.recovery import Recovery
-from worker.stream.work import Complete, Unit, Work, collect
+from worker.stream.stories import Storyteller
+from worker.stream.work import Analysed, Complete, Unit, Work, collect
 from worker.telemetry import BATCH_POSTS, STAGE_SECONDS, TOKENS, WAITING
 from worker.timing import Clock
 
@@ -53,6 +56,7 @@ class EnrichParts:
     inference: Inference
     publisher: Publisher
     strike: Callable[[str], Awaitable[int]]
+    stories: StoryIndex
     clock: Clock
 
 
@@ -63,6 +67,8 @@ class EnrichStage:
         self._parts = parts
         self._settings = settings
         self._outcomes = Outcomes(parts.routes, parts.bundle.model, settings.future_tolerance_s)
+        self._decoding = Decoding(self._outcomes, parts.bundle, settings.abstain_below)
+        self._storyteller = Storyteller(parts.stories)
         self._limits = DeadLetterLimits.of(settings)
         self._budget = TokenBudget(settings.batch_tokens, settings.batch_posts)
         self._recovery = Recovery(self._infer, self._canary, parts.strike, settings.strikes, self._set_outage)
@@ -71,11 +77,17 @@ class EnrichStage:
         self._intake: list[Work] = []
         self._pool: Pool[Unit] = Pool()
         self._answered: asyncio.Queue[list[Complete]] = asyncio.Queue()
+        self._analysed: asyncio.Queue[list[Analysed]] = asyncio.Queue()
         self._prepared_some, self._finished_some, self._admitted_some = (asyncio.Event() for _ in range(3))
         self._settled = asyncio.Condition()
         self._tasks: list[asyncio.Task[None]] = []
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.outage = False
+        self._model_away = False
+
+    @property
+    def outage(self) -> bool:
+        """Whether the model, or the index of stories, is known to be away."""
+        return self._model_away or self._storyteller.outage
 
     async def start(self) -> None:
         """Check the model and start the stages.
@@ -85,7 +97,8 @@ class EnrichStage:
         """
         await self._parts.inference.check()
         await self._canary()
-        loops: list[Coroutine[Any, Any, None]] = [self._prepare_loop(), self._decode_loop(), self._publish_loop()]
+        loops: list[Coroutine[Any, Any, None]] = [self._prepare_loop(), self._decode_loop()]
+        loops += [self._story_loop(), self._publish_loop()]
         loops += [self._infer_loop() for _ in range(self._settings.batches_in_flight)]
         self._tasks = [asyncio.create_task(loop) for loop in loops]
         for task in self._tasks:
@@ -149,7 +162,7 @@ class EnrichStage:
             self.failed.set_exception(task.exception() or RuntimeError("a stage ended by itself"))
 
     def _set_outage(self, outage: bool) -> None:
-        self.outage = outage
+        self._model_away = outage
 
     async def _in_thread(self, stage: str, function: Callable[..., Any], *arguments: object) -> Any:
         with STAGE_SECONDS.labels(stage=stage).time():
@@ -196,8 +209,20 @@ class EnrichStage:
     async def _decode_loop(self) -> None:
         """Apart from the calls, so that the model has its next batch before the last one is decoded."""
         while True:
-            await self._in_thread("decode", self._decode, await self._answered.get())
+            analysed = await self._in_thread("decode", self._decoding.analysed, await self._answered.get())
+            self._analysed.put_nowait(analysed)
             self._finished_some.set()
+
+    async def _story_loop(self) -> None:
+        """One round trip for all that was decoded during the last one."""
+        while True:
+            analysed = await self._analysed.get()
+            while not self._analysed.empty():
+                analysed = analysed + self._analysed.get_nowait()
+            if analysed:
+                stories = await self._storyteller.stories([each.candidate for each in analysed])
+                await self._in_thread("encode", self._decoding.finish, analysed, stories, self._parts.clock.unix_ms())
+                self._finished_some.set()
 
     async def _next_batch(self) -> list[Unit]:
         """The next batch; one that is not full waits `pool_wait_ms` for company."""
@@ -224,22 +249,6 @@ class EnrichStage:
     async def _canary(self) -> None:
         windows = self._parts.preparer.prepare(CANARY_TEXT).windows
         await self._parts.inference.infer(collate(windows, self._parts.bundle.pad_id))
-
-    def _decode(self, complete: Sequence[Complete]) -> None:
-        answered: list[tuple[Work, tuple[Prepared, list[Logits]]]] = []
-        for work, bad in complete:
-            if bad is not None:
-                work.slot.outcome = self._outcomes.dead(work.draft, bad)
-                continue
-            answers = [answer for answer in work.answers if answer is not None]
-            if work.prepared is None or len(answers) != len(work.answers):
-                raise RuntimeError("a window without an answer")  # never publish a label made of a part
-            answered.append((work, (work.prepared, answers)))
-        texts = [text for _, text in answered]
-        analyses = decode_many(texts, self._parts.bundle, self._settings.abstain_below)
-        now_ms = self._parts.clock.unix_ms()
-        for (work, _), analysis in zip(answered, analyses, strict=True):
-            work.slot.outcome = self._outcomes.enriched(work.draft, analysis, now_ms)
 
     # publish -------------------------------------------------------------------------------------------------------
 

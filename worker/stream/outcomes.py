@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from worker.errors import BadRecord
-from worker.events import Analysis, EnrichedPost, Flag, ModelRef, Post, Timings, decode_post
+from worker.events import Analysis, EnrichedPost, Flag, ModelRef, Post, Story, Timings, decode_post
 from worker.stream.commit import Slot
 from worker.stream.records import (
     OutputRecord,
@@ -83,7 +83,7 @@ class Outcomes:
         DEAD_LETTERS.labels(stage=why.stage, reason=why.reason).inc()
         return dead_letter_record(self.routes, draft.placed, why, self.model.version)
 
-    def enriched(self, draft: Draft, analysis: Analysis, now_ms: int) -> OutputRecord:
+    def enriched(self, draft: Draft, analysis: Analysis, story: Story, now_ms: int) -> OutputRecord:
         """The enriched post, or a dead letter when it is larger than the broker takes."""
         if draft.post is None:
             raise RuntimeError("a draft without its post has no analysis")
@@ -103,6 +103,7 @@ class Outcomes:
             model=analysis.model,
             flags=[*analysis.flags, *clamped],
             timings=Timings(broker_ms=record.broker_ms, received_ms=draft.received_ms, analysed_ms=now_ms),
+            story=story,
         )
         try:
             return enriched_record(self.routes, event, draft.placed)

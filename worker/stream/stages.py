@@ -13,7 +13,9 @@ from worker.analysis.choice import make_inference
 from worker.analysis.prepare import Preparer
 from worker.errors import PolyvoxError, TooManyDeadLetters, Transient
 from worker.feeds.topics import ensure_topics, topic_ids
+from worker.opinion.client import Link
 from worker.opinion.store import AggregateStore
+from worker.opinion.stories import RedisStories
 from worker.settings import Settings
 from worker.stream.aggregate import AggregateParts, AggregateStage
 from worker.stream.enrich import EnrichParts, EnrichStage
@@ -38,9 +40,10 @@ REVOKE_DRAIN_S = 2.0
 class Stage(Protocol):
     """What Faust's agents hand records to."""
 
-    outage: bool
     failed: asyncio.Future[None]
 
+    @property
+    def outage(self) -> bool: ...
     @property
     def full(self) -> bool: ...
     def admit(self, record: SourceRecord) -> None: ...
@@ -80,9 +83,10 @@ class Stages:
             settings.dead_letters_topic,
             settings.max_record_bytes,
         )
-        store = AggregateStore.of(settings)
+        link = Link.of(settings)
+        store = AggregateStore(link, settings)
         if settings.role in ("enrich", "all"):
-            await self._open_enrich(routes, store.strike)
+            await self._open_enrich(routes, store, RedisStories(link, settings))
         if settings.role in ("aggregate", "all"):
             self._aggregate = AggregateStage(AggregateParts(routes, store, clock), settings)
             self._by_name["aggregate"] = self._aggregate
@@ -93,7 +97,7 @@ class Stages:
         self._waits_for = "partitions"
         self._closers.append(store.aclose)
 
-    async def _open_enrich(self, routes: Routes, strike: Callable[[str], Awaitable[int]]) -> None:
+    async def _open_enrich(self, routes: Routes, store: AggregateStore, stories: RedisStories) -> None:
         settings = self._settings
         bundle = await asyncio.to_thread(Bundle.load, settings.bundle_dir)
         publisher = await _patiently("Kafka", lambda: KafkaPublisher.connect(settings))
@@ -104,7 +108,8 @@ class Stages:
             preparer=Preparer(bundle, Identifier(), settings.max_windows),
             inference=make_inference(settings, bundle),
             publisher=publisher,
-            strike=strike,
+            strike=store.strike,
+            stories=stories,
             clock=SystemClock(),
         )
         self._by_name["enrich"] = EnrichStage(parts, settings)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from worker.analysis.inference import Logits
 from worker.analysis.prepare import Prepared, Window
 from worker.errors import BadRecord
+from worker.events import Analysis
+from worker.opinion.stories import Candidate
 from worker.stream.commit import Ledger, Slot
 from worker.stream.outcomes import Draft
 from worker.stream.records import OutputRecord
@@ -44,6 +46,15 @@ class Unit:
     @property
     def event_id(self) -> str:
         return self.work.draft.placed.origin.event_id
+
+
+@dataclass(frozen=True, slots=True)
+class Analysed:
+    """One record with its analysis, which waits for its story to be decided."""
+
+    work: Work
+    analysis: Analysis
+    candidate: Candidate
 
 
 def collect(units: Sequence[Unit], answers: Sequence[Logits | BadRecord]) -> list[Complete]:
