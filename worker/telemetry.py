@@ -43,6 +43,7 @@ class Log(StrEnum):
     ALERT_SUPPRESSED = "alert_suppressed"
     ALERT_UNDELIVERED = "alert_undelivered"
     WEBHOOK_FAILED = "webhook_failed"
+    INDEX_UNCORRECTED = "index_uncorrected"
     WINDOWS_SKIPPED = "windows_skipped"
 
 

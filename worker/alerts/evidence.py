@@ -38,7 +38,7 @@ class Talk:
 
 
 @dataclass
-class Evidence:
+class Findings:
     """What was found for one key; `examples` are post ids."""
 
     before: Talk = field(default_factory=Talk)
@@ -56,15 +56,15 @@ class Question:
     after: Span
 
 
-def look_into(posts: Iterable[EnrichedPost], question: Question) -> Evidence:
-    """Count words and entities before and after, a post once each, and pick the clearest posts after as examples.
+def look_into(posts: Iterable[EnrichedPost], question: Question) -> Findings:
+    """Count words and entities before and after, each story once, and pick the clearest posts after as examples.
 
     Examples are those that the model was surest of in the direction of the shift; ties by event id.
     """
-    found = Evidence()
+    found = Findings()
     clear: list[tuple[float, str, str]] = []
     for post in posts:
-        if not _belongs(post, question.key):
+        if (post.story is not None and post.story.copy) or not _belongs(post, question.key):
             continue
         at_s = post.event_time.timestamp()
         if question.after.start_s <= at_s < question.after.end_s:

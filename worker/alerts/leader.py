@@ -18,14 +18,14 @@ from worker.alerts.judge import Judged, judge
 from worker.alerts.keys import name_of, parse_name
 from worker.alerts.store import AlertStore, Settled
 from worker.alerts.watched import Watched, Watcher
-from worker.alerts.windows import WindowRead, Windows
+from worker.alerts.windows import Windows
 from worker.opinion.shifts.words import Annotation, Key, Signal, Span
 from worker.settings import Settings
 from worker.telemetry import ALERTS, ALERTS_SUPPRESSED, WINDOWS_BEHIND, Log, get_logger
 from worker.timing import Clock
 
-Compose = Callable[[Signal, Judged, WindowRead], Awaitable[Alert]]
-"""Makes the alert of a signal: reads what it needs for that."""
+Compose = Callable[[Signal, Judged], Awaitable[Alert | None]]
+"""Makes the alert of a signal, reading what it needs for that; None when there is nothing to compare with."""
 
 DETECTORS = 1
 """Raised with a change after which stored detectors cannot be read or would mean something else."""
@@ -131,7 +131,8 @@ class Leader:
             return False
         window = replace(await self._parts.windows.read(span), outage=self._parts.outage(span))
         judged = await asyncio.to_thread(judge, self._parts.watcher, states, window)
-        alerts = [await self._parts.compose(signal, judged, window) for signal in judged.alerts]
+        made = [await self._parts.compose(signal, judged) for signal in judged.alerts]
+        alerts = [alert for alert in made if alert is not None]
         forgotten_s = span.start_s - self._parts.watcher.limits.memory_s
         gone = [key for key, watched in states.items() if watched.seen_s < forgotten_s]
         settled = Settled(
@@ -151,6 +152,7 @@ class Leader:
         for key in gone:
             states.pop(key, None)
         self._tell(judged, [alert for alert in alerts if alert.alert_id in new])
+        ALERTS_SUPPRESSED.labels(reason="nothing_before").inc(len(made) - len(alerts))
         return True
 
     def _tell(self, judged: Judged, new: list[Alert]) -> None:

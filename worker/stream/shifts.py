@@ -1,7 +1,8 @@
 """The alerts of one process: while it leads, windows are read and the outbox is emptied; beside the stages.
 
-Three loops. One keeps the lease, so that a slow webhook or a long window does not lose it; the others do nothing
-while another worker leads. Alerts that wait never hold records up: a server that is away is waited for here alone.
+One loop keeps the lease, so that a slow webhook or a long window does not lose it, and one notes outages; those that
+read windows and deliver alerts do nothing while another worker leads. Alerts that wait never hold records up: a server
+that is away is waited for here alone.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from worker.alerts.delivery import LEASE_S, Deliverer, Outlets
 from worker.alerts.leader import Leader, LeaderParts
 from worker.errors import PolyvoxError
 from worker.settings import Settings
+from worker.stream.backlog import Outages
 from worker.telemetry import ALERT_LEADER, Log, get_logger
 from worker.timing import Backoff
 
@@ -24,10 +26,16 @@ LOOK_EVERY_S = 1.0
 
 @dataclass(frozen=True)
 class ShiftParts:
-    """What the alerts are made of; all of it replaceable by the shipped fakes."""
+    """What the alerts are made of; all of it replaceable by the shipped fakes.
+
+    Args:
+        closers: called at the end, in this order.
+    """
 
     leader: LeaderParts
     outlets: Outlets
+    outages: Outages
+    closers: tuple[Callable[[], Awaitable[None]], ...] = ()
 
 
 class Shifts:
@@ -35,6 +43,8 @@ class Shifts:
 
     def __init__(self, parts: ShiftParts, settings: Settings) -> None:
         self._store = parts.outlets.store
+        self._outages = parts.outages
+        self._closers = parts.closers
         self._token = uuid.uuid4().hex
         self._leader = Leader(parts.leader, self._token, settings)
         self._deliverer = Deliverer(parts.outlets, self._token, settings)
@@ -45,7 +55,7 @@ class Shifts:
     def start(self) -> None:
         """Start the loops."""
         loops = [self._loop(self._keep, KEEP_EVERY_S)]
-        loops += [self._loop(step, LOOK_EVERY_S) for step in (self._read, self._deliver)]
+        loops += [self._loop(step, LOOK_EVERY_S) for step in (self._look, self._read, self._deliver)]
         self._tasks = [asyncio.create_task(loop) for loop in loops]
         for task in self._tasks:
             task.add_done_callback(self._on_task_end)
@@ -59,7 +69,8 @@ class Shifts:
             await self._store.release(self._token)
         except PolyvoxError as error:  # the lease ends by itself
             get_logger().info(Log.ALERTS_WAIT, error=str(error))
-        await self._store.aclose()
+        for close in self._closers:
+            await close()
 
     def _on_task_end(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and not self.failed.done():
@@ -98,6 +109,11 @@ class Shifts:
             self._leads.set()
         else:
             self._leads.clear()
+
+    async def _look(self) -> int:
+        """Every worker notes outages, so that one that comes to lead knows of those before."""
+        self._outages.look()
+        return 0
 
     async def _read(self) -> int:
         await self._leads.wait()
