@@ -17,7 +17,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         minimum_posts: a window with fewer effective posts is skipped.
         minimum_completeness: a window with a smaller share of analysed posts is skipped.
         warm_up_s: so much observed time before the first signal.
-        season_after_s: so much observed time before weekly terms join the daily ones in the baseline.
         memory_s: how long the baseline remembers.
         cool_down_s: after an alert, no signal of the same key for so long.
     """
@@ -28,6 +27,5 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     minimum_posts: float = 5.0
     minimum_completeness: float = 0.95
     warm_up_s: int = 3 * DAY_S
-    season_after_s: int = 14 * DAY_S
     memory_s: int = 56 * DAY_S
     cool_down_s: int = 6 * 3600

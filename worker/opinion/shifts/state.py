@@ -20,9 +20,10 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         model_versions: those of the windows that the baseline was learned from.
         read_until_s: windows that begin earlier have been read; Unix seconds.
         observed_s: how much event time the baseline has seen, windows that were skipped left out.
+        level_s: the same, since its level was last learned from nothing.
         cool_until_s: no signal before this; Unix seconds.
         mean: level and seasonal terms of the baseline, in units of the index.
-        covariance: of `mean`, row by row.
+        covariance: of `mean`, its upper triangle row by row.
         sums: the CUSUMs, drops first, by design shift.
         since_s: when each CUSUM last stood at 0, Unix seconds.
         excess: the sum of residuals of each CUSUM since then, weighted with `information`.
@@ -37,6 +38,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     model_versions: tuple[str, ...] = ()
     read_until_s: int = 0
     observed_s: int = 0
+    level_s: int = 0
     cool_until_s: int = 0
     mean: tuple[float, ...] = ()
     covariance: tuple[float, ...] = ()

@@ -11,7 +11,7 @@ from worker.opinion.index.point import IndexPoint
 KeyKind = Literal["language_topic", "entity", "source_class"]
 Direction = Literal["up", "down"]
 Factor = Literal["language_mix", "source_mix", "topic_mix", "sentiment"]
-Annotation = Literal["incomplete", "outage", "too_few_posts", "imputed", "model_changed", "warming_up", "season_added"]
+Annotation = Literal["incomplete", "outage", "too_few_posts", "strata_empty", "model_changed", "warming_up"]
 
 
 class Key(msgspec.Struct, frozen=True, order=True):
@@ -101,7 +101,7 @@ class Shift(msgspec.Struct, frozen=True, kw_only=True):
         before, after: the index over the spans of the same names.
         moved: the shift of the net sentiment that people see: corrected, with each side's own mix; the sum of
             `contributions`.
-        related: other keys that were selected in the same window and direction and share posts with this one.
+        related: keys of other kinds that were selected in the same window and direction: they may share its posts.
         model_versions: of the posts of both spans.
         completeness: of the span after.
     """

@@ -1,0 +1,183 @@
+"""The corrected index: unbiased, within bounds, moved by sentiment and not by mix."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.opinion_index import CONFUSIONS, POOLED, SOCIAL, cell, independent, sides
+from worker.opinion.cells import Cell
+from worker.opinion.index.correction import (
+    NET,
+    TARGETS,
+    Confusions,
+    Correction,
+    Floats,
+    functionals,
+    nearest_shares,
+)
+from worker.opinion.index.index import index
+from worker.opinion.index.point import IndexPoint
+from worker.opinion.index.standard import Standard, Stratum, by_stratum
+from worker.opinion.index.tally import Tally
+
+shares = st.lists(st.floats(0, 1), min_size=3, max_size=3).filter(lambda s: sum(s) > 0.01)
+STRATA = (("en", "social"), ("en", "financial"), ("de", "social"))
+TRUE = np.array([0.3, 0.4, 0.3])
+
+
+def expected(true: Floats, posts: float, language: str = "en", source_class: str = "social") -> Tally:
+    """The labels that posts of these true shares have on average."""
+    return independent(*(posts * true @ CONFUSIONS.correction(language, source_class).matrix))
+
+
+def mixed(mix: tuple[float, ...], true: Floats = TRUE) -> dict[Cell, Tally]:
+    return {cell(*stratum): expected(true, 1000 * share, *stratum) for stratum, share in zip(STRATA, mix, strict=True)}
+
+
+def point(tallies: dict[Cell, Tally], standard: Standard) -> IndexPoint:
+    found = index(tallies, standard, CONFUSIONS)
+    assert found is not None
+    return found
+
+
+@given(true=shares)
+def test_labels_as_the_matrix_predicts_give_the_true_shares(true: list[float]) -> None:
+    """The correction undoes the confusions exactly, and abstaining tells as much as any label."""
+    truth = np.array(true) / sum(true)
+    correction = Correction.of(SOCIAL)
+    assert correction.weights @ (truth @ correction.matrix) == pytest.approx(TARGETS @ truth, abs=1e-4)
+
+
+def test_a_model_that_tells_nothing_gives_wide_intervals_and_no_error() -> None:
+    """Rows that are equal cannot be solved; the point keeps to its bounds and its interval says so."""
+    blind = Confusions.of([("en", "social", ((10, 10, 10, 5),) * 3, False)])
+    tallies = {cell(): independent(100, 100, 100, 50)}
+    found = index(tallies, Standard.of(tallies), blind)
+    assert found is not None
+    assert (found.net.low, found.net.high) == (-1, 1)
+    assert found.negative.value + found.neutral.value + found.positive.value == pytest.approx(1)
+
+
+@given(points=st.lists(st.lists(st.floats(-2, 2), min_size=3, max_size=3), min_size=1, max_size=4))
+def test_the_nearest_shares_are_shares_and_nearest(points: list[list[float]]) -> None:
+    """On the simplex, no further than any of its corners or its middle, and shares are left as they are."""
+    given_shares = np.array(points)
+    found = nearest_shares(given_shares)
+    assert (found >= 0).all()
+    assert found.sum(axis=-1) == pytest.approx(1)
+    for other in [*np.eye(3), np.full(3, 1 / 3)]:
+        away = ((given_shares - other) ** 2).sum(axis=-1)
+        assert (((given_shares - found) ** 2).sum(axis=-1) <= away + 1e-9).all()
+    assert nearest_shares(found) == pytest.approx(found)
+
+
+@given(side=sides)
+def test_every_number_is_within_its_bounds_and_its_interval(side: dict[Cell, Tally]) -> None:
+    """Shares in [0, 1] that sum to 1, net sentiment their difference, every value inside its interval."""
+    found = point(side, Standard.of(side))
+    values = [found.negative, found.neutral, found.positive]
+    assert sum(one.value for one in values) == pytest.approx(1)
+    assert found.net.value == pytest.approx(found.positive.value - found.negative.value)
+    assert all(0 <= one.low <= one.value <= one.high <= 1 for one in values)
+    assert -1 <= found.net.low <= found.net.value <= found.net.high <= 1
+    assert found.posts == pytest.approx(sum(tally.weight for tally in side.values()))
+
+
+@given(mix=st.lists(st.floats(0.1, 1), min_size=3, max_size=3))
+def test_a_change_of_mix_does_not_move_the_index(mix: list[float]) -> None:
+    """Languages of different matrices in any mix, each with its own level: the index stays where it is."""
+    usual = mixed((0.5, 0.3, 0.2))
+    standard = Standard.of(usual)
+    changed = {
+        each: Tally(*(3 * part * share for part in tally[:4]), cluster_squares=9 * tally.weight * share**2)
+        for (each, tally), share in zip(usual.items(), mix, strict=True)
+    }
+    assert point(changed, standard).net.value == pytest.approx(point(usual, standard).net.value, abs=1e-9)
+
+
+def test_an_empty_stratum_is_taken_to_have_moved_as_the_others() -> None:
+    """It neither lends its weight to strata of another level nor holds the index back."""
+    calm, angry = np.array([0.1, 0.5, 0.4]), np.array([0.6, 0.3, 0.1])
+    usual = {cell("en"): expected(calm, 500), cell("de"): expected(angry, 500, "de")}
+    standard = Standard.of(usual)
+    without = point({cell("en"): usual[cell("en")]}, standard)
+    assert without.net.value == pytest.approx(point(usual, standard).net.value)
+    assert without.empty_weight == pytest.approx(0.5)
+    dropped = point({cell("en"): expected(np.array([0.15, 0.5, 0.35]), 500)}, standard)
+    assert dropped.net.value == pytest.approx(without.net.value - 0.1, abs=1e-4)
+
+
+def test_copies_and_loud_authors_widen_the_interval() -> None:
+    """A hundred posts in ten clusters tell as much as ten posts, and the point says so."""
+    alone = {cell(): independent(30, 30, 30, 10)}
+    clustered = {cell(): Tally(30, 30, 30, 10, cluster_squares=1000)}
+    standard = Standard.of(alone)
+    wide, narrow = point(clustered, standard), point(alone, standard)
+    assert wide.effective_posts == pytest.approx(10)
+    assert wide.sampling_variance == pytest.approx(10 * narrow.sampling_variance)
+    assert wide.net.high - wide.net.low > 1.8 * (narrow.net.high - narrow.net.low)
+
+
+def test_the_error_of_the_matrix_stays_however_many_posts_there_are() -> None:
+    """A million posts cannot be surer than the 530 that the matrix was counted on."""
+    tallies = {cell(): expected(TRUE, 1e6)}
+    found = point(tallies, Standard.of(tallies))
+    assert found.matrix_variance > 100 * found.sampling_variance
+    assert found.net.high - found.net.low > 3.5 * found.matrix_variance**0.5
+
+
+def test_languages_without_a_matrix_use_the_pooled_one() -> None:
+    """Of their domain; a source class that names no domain is read as social."""
+    pooled = Correction.of(POOLED)
+    assert CONFUSIONS.correction("de", "forum") is pooled
+    assert CONFUSIONS.correction("xx", "social") is pooled
+    assert CONFUSIONS.correction("xx", "financial") is CONFUSIONS.correction("en", "financial")
+
+
+def test_what_cannot_be_corrected_is_said() -> None:
+    """No matrix, a wrong one, no posts: an error that says what to do, or no point."""
+    with pytest.raises(ValueError, match="without confusion matrices"):
+        Confusions.of([])
+    with pytest.raises(ValueError, match="3 classes by 4 labels"):
+        Correction.of(((1, 2, 3), (1, 2, 3), (1, 2, 3)))
+    with pytest.raises(ValueError, match="no posts"):
+        Standard.of({cell(): Tally()})
+    usual = {cell(): independent(1, 1, 1, 1)}
+    assert index({cell("de"): independent(5, 5, 5, 5)}, Standard.of(usual), CONFUSIONS) is None
+
+
+def test_topics_and_model_versions_are_summed_into_strata() -> None:
+    """A stratum is a language in a source class."""
+    one = independent(1, 2, 3, 4)
+    found = by_stratum({cell(topic="a"): one, cell(topic="b"): one, cell("de"): one})
+    assert found == {Stratum("en", "social"): one.plus(one), Stratum("de", "social"): one}
+
+
+def test_the_same_tallies_give_the_same_point() -> None:
+    """No chance is left in an interval: what is displayed twice is the same twice."""
+    tallies = mixed((0.4, 0.3, 0.3))
+    Correction.of.cache_clear()
+    first = point(tallies, Standard.of(tallies))
+    Correction.of.cache_clear()
+    assert point(tallies, Standard.of(tallies)) == first
+
+
+def test_functionals_of_many_matrices_are_those_of_each() -> None:
+    """Leading axes are only that."""
+    matrices = np.stack([Correction.of(SOCIAL).matrix, Correction.of(POOLED).matrix])
+    assert functionals(matrices)[1, NET] == pytest.approx(Correction.of(POOLED).weights[NET])
+
+
+def test_small_windows_are_unbiased_where_shares_are_near_their_bounds() -> None:
+    """What detectors read has the right mean over windows of 8 posts; brought into bounds, it has not."""
+    random, true = np.random.default_rng(3), np.array([0.02, 0.08, 0.9])
+    standard = Standard.of({cell(): expected(true, 100)})
+    labels = random.multinomial(8, true @ CONFUSIONS.correction("en", "social").matrix, size=600)
+    points = [point({cell(): independent(*window.tolist())}, standard) for window in labels]
+    error = np.std([one.unbounded_net for one in points]) / 600**0.5
+    assert np.mean([one.unbounded_net for one in points]) == pytest.approx(0.88, abs=3.5 * error)
+    assert np.mean([one.net.value for one in points]) < 0.88 - 5 * error
+    assert np.mean([one.sampling_variance for one in points]) == pytest.approx(600 * error**2, rel=0.15)
