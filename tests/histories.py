@@ -31,7 +31,8 @@ WORDS = st.builds(
     language=st.sampled_from(["en", "de"]),
     label=st.sampled_from(["negative", "neutral", "positive"]),
     abstained=st.booleans(),
-    post_id=st.sampled_from([None, "a", "b"]),
+    copy_of=st.sampled_from([None, "a story"]),
+    author=st.sampled_from([None, "ann", "bob"]),
     entities=st.lists(st.sampled_from(["Apple", "Berlin"]), max_size=2),
 )
 

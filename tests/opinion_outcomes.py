@@ -16,6 +16,7 @@ from worker.events import (
     Probabilities,
     Sentiment,
     SourcePosition,
+    Story,
     Timings,
     Topic,
 )
@@ -59,6 +60,8 @@ class Words:
     source_class: str = "social"
     model: str = "analyzer:1.0.0+aaaaaaaa"
     post_id: str | None = None
+    author: str | None = None
+    copy_of: str | None = None
     entities: Sequence[str | tuple[str, Probabilities]] = ()
 
 
@@ -72,7 +75,13 @@ def post(offset: int, words: Words | None = None, *, shard: str = SHARD, origin:
         position=place,
         source_class=words.source_class,
         event_time=event_time,
-        post=Post(id=words.post_id or f"post-{place.event_id}", source="test", published_at=event_time, text="words"),
+        post=Post(
+            id=words.post_id or f"post-{place.event_id}",
+            source="test",
+            published_at=event_time,
+            text="words",
+            author=words.author,
+        ),
         language=words.language,
         language_confidence=0.9,
         sentiment=Sentiment(
@@ -86,6 +95,7 @@ def post(offset: int, words: Words | None = None, *, shard: str = SHARD, origin:
         model=ModelRef("analyzer", words.model),
         flags=[],
         timings=Timings(broker_ms=NOW_S * 1000, received_ms=0, analysed_ms=0),
+        story=Story(words.copy_of or place.event_id, words.copy_of is not None),
     )
     of = None if origin is None else position(origin, shard)
     return Outcome(position=place, kind="analysed", broker_ms=NOW_S * 1000, origin=of, event=event)
@@ -140,7 +150,6 @@ def implied_state(outcomes: Sequence[Outcome], shard: str = SHARD) -> dict[Any, 
     """What first outcomes without requeued records imply, by another way of counting than the stores'."""
     retention, counts = Retention.of(settings()), Counter[Any]()
     newest: dict[Any, int] = {}
-    ids: Counter[Any] = Counter()
     for outcome in outcomes:
         added = increments(outcome, retention, NOW_S * 1000)
         counts[shard, "received"] += 1
@@ -154,7 +163,7 @@ def implied_state(outcomes: Sequence[Outcome], shard: str = SHARD) -> dict[Any, 
             counts[shard, "analysed"] += 1
             counts[shard, "abstained"] += added.measures.abstained
             counts[shard, "mentions"] += len(added.mentions)
-            ids[added.copy_key] += 1
+            counts[shard, "copies"] += int(outcome.event is not None and outcome.event.story.copy)
             newest[shard, "newest_event_ms"] = max(newest.get((shard, "newest_event_ms"), 0), added.at_ms)
             for bucket in added.buckets:
                 counts.update({(shard, "post", bucket, added.cell, i): v for i, v in enumerate(added.measures)})
@@ -165,7 +174,4 @@ def implied_state(outcomes: Sequence[Outcome], shard: str = SHARD) -> dict[Any, 
                     counts.update(
                         {(shard, "mention", bucket, added.cell, i): v for i, v in enumerate(mention.measures)}
                     )
-    for key, records in ids.items():
-        counts[shard, "copies"] += records - 1
-        counts[shard, Bucket("day", key.day_s), "copies"] += records - 1
     return {key: value for key, value in (dict(counts) | newest).items() if value}

@@ -101,6 +101,9 @@ class Settings(BaseSettings):
     retention_minute_s: int = Field(2 * DAY_S, ge=3600, description="how long 1- and 5-minute cells are kept")
     retention_hour_s: int = Field(35 * DAY_S, ge=DAY_S, description="how long hour cells are kept")
     retention_day_s: int = Field(400 * DAY_S, ge=DAY_S, description="how long day cells are kept")
+    retention_details_s: int = Field(
+        2 * DAY_S, ge=3600, description="how long authors' sums and sample posts of an hour are kept; up to the hours'"
+    )
     guard_retention_s: int = Field(
         14 * DAY_S,
         ge=DAY_S,
@@ -119,6 +122,15 @@ class Settings(BaseSettings):
         "13 bytes each; posts beyond it are stories of their own",
     )
     entity_forms_per_window: int = Field(2000, ge=1, description="surface forms counted per window and partition")
+    authors_per_window: int = Field(
+        500, ge=1, description="authors counted by themselves per hour and partition; as many again for mentions"
+    )
+    author_key: SecretStr | None = Field(
+        None, description="secret of the keyed hashes of authors; none: a random one, kept in Redis beside them"
+    )
+    author_max_share: float = Field(
+        0.05, gt=0, le=1, description="most that one author weighs in a window of hours or days; 1 caps nobody"
+    )
     aggregate_batch: int = Field(512, ge=1, description="outcomes applied in one Redis call, at most")
     aggregate_wait_ms: int = Field(
         300, ge=0, description="how long fewer outcomes than that wait for more; each call costs as much as ten of them"

@@ -95,8 +95,8 @@ MIXED = [
     tombstone(2),
     post(3, Words(label="positive", language="de", at_s=NOW_S - 4000)),
     post(4, Words(abstained=True, entities=["Apple"])),
-    post(7, Words(label="neutral", source_class="financial", post_id="same")),
-    post(8, Words(label="neutral", source_class="financial", post_id="same")),
+    post(7, Words(label="neutral", source_class="financial")),
+    post(8, Words(label="neutral", source_class="financial", copy_of="a story")),
     dead(9, reason="text_too_long", at_s=NOW_S - 3700),
 ]
 

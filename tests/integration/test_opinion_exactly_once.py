@@ -37,7 +37,8 @@ WORDS = st.builds(
     language=st.sampled_from(["en", "de"]),
     label=st.sampled_from(["negative", "neutral", "positive"]),
     abstained=st.booleans(),
-    post_id=st.sampled_from([None, "a", "b"]),
+    copy_of=st.sampled_from([None, "a story"]),
+    author=st.sampled_from([None, "ann", "bob"]),
     entities=st.lists(st.sampled_from(["Apple", "Berlin", "Łódź"]), max_size=2),
 )
 OFFSETS = st.integers(0, 12) | st.sampled_from([4095, 4096, 70_000])

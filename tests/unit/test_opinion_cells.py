@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -105,13 +108,22 @@ def test_an_analysed_outcome_needs_its_event() -> None:
         of(Outcome(position=position(0), kind="analysed", broker_ms=0))
 
 
-def test_copies_share_a_key_within_a_day() -> None:
-    """The same `post.id` on the same day is a copy; on another day, or a day long past, it is not."""
-    key = of(post(0, Words(post_id="a"))).copy_key
-    assert key == of(post(9, Words(post_id="a", language="de"))).copy_key
-    assert key != of(post(0, Words(post_id="b"))).copy_key
-    assert key != of(post(0, Words(post_id="a", at_s=NOW_S - 86_400))).copy_key
-    assert of(post(0, Words(post_id="a", at_s=NOW_S - 16 * 86_400))).copy_key is None
+def test_a_copy_has_a_cell_of_its_own() -> None:
+    """So each story once and all copies are sums of cells, both exact; an event without a decision is a first one."""
+    first, copy = of(post(0)), of(post(0, Words(copy_of="a story")))
+    assert first.cell is not None
+    assert (first.cell.copy, copy.cell) == (False, first.cell._replace(copy=True))
+    event = post(0).event
+    assert event is not None
+    older = msgspec.structs.replace(event, story=None)
+    assert of(replace(post(0), event=older)).cell == first.cell
+
+
+def test_details_are_kept_for_their_own_time() -> None:
+    """An author and a sample count in the hour of the post, unless those are forgotten already."""
+    assert of(post(0, Words(author="ann"))).details_hour == Bucket("hour", NOW_S // 3600 * 3600)
+    late = of(post(0, Words(author="ann", at_s=NOW_S - 3 * 86_400)))
+    assert (late.details_hour, [bucket.level for bucket in late.buckets]) == (None, ["hour", "day"])
 
 
 @pytest.mark.parametrize(
@@ -170,10 +182,10 @@ def test_net_sentiment_is_a_difference_of_shares() -> None:
     assert (Measures(abstained=3).net_sentiment, NOTHING.mean_score) == (None, None)
 
 
-@given(st.tuples(*[st.text(st.characters(exclude_characters="\x1f"), max_size=12)] * 4))
-def test_cell_names_are_read_back(parts: tuple[str, str, str, str]) -> None:
+@given(st.tuples(*[st.text(st.characters(exclude_characters="\x1f"), max_size=12)] * 4), st.booleans())
+def test_cell_names_are_read_back(parts: tuple[str, str, str, str], copy: bool) -> None:
     """A cell's name in Redis gives the cell."""
-    assert keys.parse_cell_name(keys.cell_name(Cell(*parts))) == Cell(*parts)
+    assert keys.parse_cell_name(keys.cell_name(Cell(*parts, copy))) == Cell(*parts, copy)
 
 
 @pytest.mark.parametrize("level", WIDTH_S)

@@ -98,8 +98,8 @@ def test_five_minutes_are_the_sum_of_their_minutes() -> None:
 def test_completeness_tells_what_a_bucket_holds() -> None:
     """Received is each record once, also a dead letter that was requeued and then analysed."""
     scene = Scene()
-    same = Words(post_id="same", abstained=True)
-    scene.add([dead(0), dead(1), post(2, Words(), origin=0), post(3, same), post(4, same), tombstone(5)])
+    first, copy = Words(abstained=True), Words(abstained=True, copy_of="a story")
+    scene.add([dead(0), dead(1), post(2, Words(), origin=0), post(3, first), post(4, copy), tombstone(5)])
     [point] = asyncio.run(scene.queries.series(window("day", NOW_S, NOW_S)))
     assert point.completeness == Completeness(
         analysed=3,

@@ -106,10 +106,12 @@ def _buckets(level: Level, span: Span) -> list[Bucket]:
 
 
 def _tallies(parts: Iterable[Mapping[Cell, Measures]]) -> dict[Cell, Tally]:
-    """The sums of several shards and buckets; posts are clusters of their own."""
+    """The sums of several shards and buckets, each story once; posts are clusters of their own."""
     found: dict[Cell, Tally] = {}
     for cells in parts:
         for cell, measures in cells.items():
+            if cell.copy:
+                continue
             negative, neutral, positive, abstained = map(float, measures[:4])
             tally = Tally(negative, neutral, positive, abstained, float(measures.analysed))
             found[cell] = found.get(cell, Tally()).plus(tally)

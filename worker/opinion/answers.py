@@ -44,7 +44,7 @@ class Where:
     def takes(self, cell: Cell) -> bool:
         """Whether a cell counts."""
         wanted = (self.source_class, self.language, self.topic, self.model_version)
-        return all(want is None or want == found for want, found in zip(wanted, cell, strict=True))
+        return all(want is None or want == found for want, found in zip(wanted, cell[:4], strict=True))
 
 
 EVERYTHING = Where()
@@ -59,7 +59,7 @@ class Completeness:
         dead_lettered: by broker timestamp; stays when one is requeued.
         resolved: posts that had been dead letters.
         too_late: posts whose own bucket was forgotten when they came; by broker timestamp.
-        copies: repeats of a `post.id` within a day and source partition; counted by days only, else 0.
+        copies: analysed posts that repeat a story.
         newest_event_ms: Unix milliseconds; None in an empty bucket.
         complete: the watermark has passed the bucket's end; what comes now is late.
     """
@@ -125,7 +125,7 @@ class Totals:
     Args:
         received: records of the input topics; `requeued`: dead letters written to them again.
         superseded: outcomes whose original had been counted as analysed already.
-        copies: repeats of a `post.id` within a day and source partition.
+        copies: analysed posts that repeat a story.
         expired: offsets of `enriched` and `dead-letters` that were gone before they were read.
         too_late: posts and dead letters per level that came after the level forgot their bucket.
     """

@@ -1,5 +1,5 @@
 -- Count one batch of outcomes of one source partition, each with exactly-once effect, and store the position.
--- The first argument is written, and each of its fields named, by worker/opinion/wire.py; sums.lua stands in front.
+-- The first argument is written, and each of its fields named, by worker/opinion/wire.py; sums.lua and names.lua stand in front.
 --
 -- KEYS[1]  polyvox:{<topic id>:<partition>}: the prefix of every key here, so that all share one hash slot
 -- ARGV[1]  the batch as JSON
@@ -35,21 +35,37 @@ end
 
 -- 2. The guard, and the sums of what it lets through: in total, and per bucket by its number in the batch.
 local totals, highs = {}, {}
-local posts, newest, bucket_counts, mentions, forms = {}, {}, {}, {}, {}
+local posts, newest, bucket_counts, mentions, forms, by_hour = {}, {}, {}, {}, {}, {}
 
--- A second record with a post id is a copy. Only the difference between records and ids of a day is counted, so
--- the order in which they come does not matter.
-local function count_copy(copy)
-  local day_s, subset, digest, day_bucket = copy[1], copy[2], copy[3], copy[4]
-  local key = prefix .. ':ids:' .. whole(day_s) .. ':' .. whole(subset)
-  if call('SADD', key, digest) == 1 then
-    expire_once(key, day_s + 86400 + batch.records_s)
-    return
+-- By the hour: who wrote a post, and where it can be found.
+local function label_of(measures)
+  for label = 1, 4 do
+    if measures[label] > 0 then
+      return label
+    end
   end
-  count(totals, 'copies', 1)
-  if day_bucket > 0 then
-    count(within(bucket_counts, day_bucket), 'copies', 1)
+end
+
+local function offer(samples, name, row, measures)
+  local offset = row.origin >= 0 and row.origin or row.offset
+  within(samples, name)[offset] = { row.priority, label_of(measures) }
+end
+
+local function count_mention_details(row, form, measures)
+  local details = within(by_hour, row.details_hour)
+  if row.author > 0 then
+    local name = batch.authors[row.author] .. SEPARATOR .. form
+    add(within(within(details, 'mention_authors'), name), row.form_cell, measures)
   end
+  offer(within(details, 'form_samples'), form, row, measures)
+end
+
+local function count_details(row)
+  local details = within(by_hour, row.details_hour)
+  if row.author > 0 then
+    add(within(within(details, 'authors'), batch.authors[row.author]), row.cell, row.measures)
+  end
+  offer(within(details, 'samples'), row.cell, row, row.measures)
 end
 
 local function count_mentions(row)
@@ -61,8 +77,11 @@ local function count_mentions(row)
     for _, bucket in ipairs(row.mention_buckets) do
       add(within(mentions, bucket), row.cell, measures)
       if form > 0 then
-        add(within(within(forms, bucket), form), row.form_cell, measures)
+        add(within(within(forms, bucket), batch.forms[form]), row.form_cell, measures)
       end
+    end
+    if form > 0 and row.details_hour > 0 then
+      count_mention_details(row, batch.forms[form], measures)
     end
   end
   count(totals, 'mentions', #row.mentions / 2)
@@ -83,8 +102,9 @@ local function count_post(row)
     count(within(bucket_counts, bucket), 'too_late', 1)
   end
   count_mentions(row)
-  if #row.copy > 0 then
-    count_copy(row.copy)
+  count(totals, 'copies', row.copy)
+  if row.details_hour > 0 then
+    count_details(row)
   end
 end
 
@@ -131,8 +151,22 @@ for _, row in ipairs(batch.outcomes) do
   end
 end
 
--- 3. Add the sums to what is stored: per bucket one read and one write.
+-- 3. Add authors and samples to what is stored of their hours.
 number_cells()
+for index, details in pairs(by_hour) do
+  local suffix, expires_at_s = batch.buckets[index][1], batch.buckets[index][3]
+  for kind, sums in pairs(details) do
+    local key = prefix .. ':' .. kind .. ':' .. suffix
+    if kind == 'samples' or kind == 'form_samples' then
+      add_samples(key, sums, kind == 'samples' and cell_ids or nil)
+    else
+      add_named(key, sums, batch.authors_limit)
+    end
+    expire_once(key, expires_at_s)
+  end
+end
+
+-- 4. Add the sums to what is stored: per bucket one read and one write.
 for index, bucket in ipairs(batch.buckets) do
   local suffix, expires_at_s = bucket[1], bucket[2]
   if posts[index] or bucket_counts[index] then
@@ -151,12 +185,15 @@ for index, bucket in ipairs(batch.buckets) do
   end
   if forms[index] then
     local key = prefix .. ':forms:' .. suffix
-    add_forms(key, forms[index])
+    local gone = add_named(key, forms[index], batch.forms_limit)
     expire_once(key, expires_at_s)
+    if #gone > 0 then
+      forget(prefix .. ':form_samples:' .. suffix, gone)
+    end
   end
 end
 
--- 4. The totals, how long the guard remembers, and the position.
+-- 5. The totals, how long the guard remembers, and the position.
 local expired = 0
 if batch.gap == 1 and stored and stored < batch.next then
   expired = batch.next - stored

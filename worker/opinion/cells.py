@@ -60,6 +60,8 @@ class Cell(NamedTuple):
     language: str
     topic: str
     model_version: str
+    copy: bool = False
+    """Whether the posts repeat a story: each story once is the sum without such cells, all copies the sum of all."""
 
     @property
     def of_form(self) -> Cell:
@@ -107,6 +109,9 @@ class Measures(NamedTuple):
         return self.labelled + self.abstained
 
 
+LABELS = ("negative", "neutral", "positive", "abstained")
+"""The first four measures, of which one post counts in one."""
+
 NOTHING = Measures()
 
 
@@ -129,19 +134,27 @@ class Mention(NamedTuple):
     measures: Measures
 
 
-class CopyKey(NamedTuple):
-    """A post's publisher id within its day of event time: seen again, it is a copy."""
+class Sample(NamedTuple):
+    """One post of a sample: those with the lowest priorities of all that were counted, in any order of counting.
 
-    day_s: int
-    digest: int
+    Args:
+        priority: the first 32 bits of the event id, which is a hash.
+        offset: of the original record in the source partition.
+        label: its sentiment there: negative, neutral, positive or abstained.
+    """
+
+    priority: int
+    offset: int
+    label: str
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long what is kept: the buckets of each level after their end, and what tells repeats and copies."""
+    """How long what is kept: the buckets of each level after their end, authors and samples, and what tells repeats."""
 
     levels_s: dict[Level, int]
     records_s: int
+    details_s: int
 
     @classmethod
     def of(cls, settings: Settings) -> Retention:
@@ -152,8 +165,12 @@ class Retention:
             "hour": settings.retention_hour_s,
             "day": settings.retention_day_s,
         }
-        return cls(levels_s, settings.guard_retention_s)
+        return cls(levels_s, settings.guard_retention_s, settings.retention_details_s)
 
     def expires_at_s(self, bucket: Bucket) -> int:
         """When a bucket is forgotten, Unix seconds."""
         return bucket.end_s + self.levels_s[bucket.level]
+
+    def details_expire_at_s(self, hour: Bucket) -> int:
+        """When the authors and samples of an hour are forgotten, Unix seconds."""
+        return hour.end_s + min(self.details_s, self.levels_s["hour"])

@@ -157,7 +157,8 @@ class Link:
         if layout != keys.LAYOUT_VERSION:
             raise ConfigInvalid(
                 f"Redis at {self.address} holds key layout {layout}, this polyvox writes {keys.LAYOUT_VERSION}: "
-                f"use the polyvox that wrote it, or another database number in POLYVOX_REDIS_URL"
+                f"rebuild it from Kafka by another, empty database number in POLYVOX_REDIS_URL (docs/redis-layout.md), "
+                f"or use the polyvox that wrote it"
             )
         return self._judge(facts)
 

@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from worker.opinion.cells import NOTHING, Bucket, Cell, CopyKey, Measures, Outcome
+from worker.opinion import keys
+from worker.opinion.cells import LABELS, NOTHING, Bucket, Cell, Measures, Mention, Outcome, Sample
 from worker.opinion.increments import Increments
-from worker.opinion.reader import Cells, Forms, Posts
+from worker.opinion.reader import Cells, Details, Forms, Posts
+
+T = TypeVar("T")
+
+SAMPLE_POSTS = 8
+"""As in `names.lua`."""
 
 
 @dataclass(slots=True)
@@ -17,15 +24,15 @@ class Counts:
 
     Args:
         analysed: offsets of the originals that were counted as analysed.
-        copy_ids: digests of the post ids of each day (its first second).
+        details: authors and samples by hour.
     """
 
     analysed: set[int] = field(default_factory=set)
     totals: Counter[str] = field(default_factory=Counter)
-    copy_ids: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
     posts: dict[Bucket, Posts] = field(default_factory=lambda: defaultdict(Posts))
     mentions: dict[Bucket, Cells] = field(default_factory=lambda: defaultdict(dict))
     forms: dict[Bucket, Forms] = field(default_factory=lambda: defaultdict(Forms))
+    details: dict[Bucket, Details] = field(default_factory=lambda: defaultdict(Details))
 
     def count(self, outcome: Outcome, added: Increments) -> None:
         """Count the first outcome of a record; the same as `count_outcome` in `apply.lua`.
@@ -55,6 +62,9 @@ class Counts:
             totals["resolved"] += 1
             self._count_in(added.buckets, "resolved")
         self._count_post(added, added.cell)
+        if added.details_hour is not None:
+            sample = Sample(added.priority, original, LABELS[added.measures.index(1)])
+            _count_details(self.details[added.details_hour], added, added.cell, sample)
 
     def _count_post(self, added: Increments, cell: Cell) -> None:
         """Count an analysed post; the same as `count_post` in `apply.lua`."""
@@ -62,6 +72,7 @@ class Counts:
         totals["analysed"] += 1
         totals["abstained"] += added.measures.abstained
         totals["mentions"] += len(added.mentions)
+        totals["copies"] += cell.copy
         totals["newest_event_ms"] = max(totals.get("newest_event_ms", added.at_ms), added.at_ms)
         for bucket in added.buckets:
             found = self.posts[bucket]
@@ -73,22 +84,37 @@ class Counts:
                 _add(self.mentions[bucket], cell, mention.measures)
                 if mention.form:
                     _add(self.forms[bucket].cells.setdefault(mention.form, {}), cell.of_form, mention.measures)
-        if added.copy_key is not None:
-            self._count_copy(added.copy_key, added.buckets)
-
-    def _count_copy(self, key: CopyKey, buckets: Iterable[Bucket]) -> None:
-        """Remember a post id, or count the post as a copy."""
-        if key.digest not in self.copy_ids[key.day_s]:
-            self.copy_ids[key.day_s].add(key.digest)
-            return
-        self.totals["copies"] += 1
-        self._count_in((bucket for bucket in buckets if bucket.level == "day"), "copies")
 
     def _count_in(self, buckets: Iterable[Bucket], name: str) -> None:
         """Count one in each bucket."""
         for bucket in buckets:
             counts = self.posts[bucket].counts
             counts[name] = counts.get(name, 0) + 1
+
+
+def _count_details(details: Details, added: Increments, cell: Cell, sample: Sample) -> None:
+    """Count a post for its author and offer it to samples; the same as `count_details` in `apply.lua`."""
+    if added.author:
+        _add(details.authors.cells.setdefault(added.author, {}), cell, added.measures)
+    _offer(details.samples, cell, sample)
+    for mention in added.mentions:
+        if mention.form:
+            _count_mention(details, added.author, cell, mention)
+            of_mention = sample._replace(label=LABELS[mention.measures.index(1)])
+            _offer(details.form_samples, mention.form, of_mention)
+
+
+def _count_mention(details: Details, author: str, cell: Cell, mention: Mention) -> None:
+    """Count a mention for its author."""
+    if author:
+        name = keys.author_of_form(author, mention.form)
+        _add(details.mention_authors.cells.setdefault(name, {}), cell.of_form, mention.measures)
+
+
+def _offer(samples: dict[T, list[Sample]], key: T, sample: Sample) -> None:
+    """Keep the lowest priorities; a post that mentions a form twice is one post."""
+    known = [other for other in samples.get(key, ()) if other.offset != sample.offset]
+    samples[key] = sorted([*known, sample])[:SAMPLE_POSTS]
 
 
 def _add(cells: Cells, cell: Cell, measures: Measures) -> None:

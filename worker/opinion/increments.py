@@ -7,7 +7,6 @@ counts in the buckets of its broker timestamp.
 
 from __future__ import annotations
 
-import hashlib
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,14 +21,12 @@ from worker.opinion.cells import (
     WIDTH_S,
     Bucket,
     Cell,
-    CopyKey,
     Level,
     Measures,
     Mention,
     Outcome,
     Retention,
 )
-from worker.settings import DAY_S
 
 FORM_CHARS = 64
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -45,7 +42,10 @@ class Increments:
         buckets: where the post or the dead letter counts, one per level that still keeps that moment.
         too_late: the levels that do not.
         late_buckets: buckets of the broker timestamp, which tell that a post came too late for its own.
-        cell, measures, mentions, mention_buckets, copy_key: of an analysed post only.
+        cell, measures, mentions, mention_buckets: of an analysed post only.
+        author: as the publisher wrote it; stores keep a keyed hash of it.
+        details_hour: the hour whose authors and samples the post counts in, when they are still kept.
+        priority: of the post in samples.
     """
 
     at_ms: int = 0
@@ -56,7 +56,9 @@ class Increments:
     measures: Measures = NOTHING
     mentions: tuple[Mention, ...] = ()
     mention_buckets: tuple[Bucket, ...] = ()
-    copy_key: CopyKey | None = None
+    author: str = ""
+    details_hour: Bucket | None = None
+    priority: int = 0
 
 
 def increments(outcome: Outcome, retention: Retention, now_ms: int) -> Increments:
@@ -93,12 +95,26 @@ def _of_post(event: EnrichedPost, broker_ms: int, retention: Retention, now_ms: 
         buckets=buckets,
         too_late=tuple(dict.fromkeys(too_late + mentions_too_late)),
         late_buckets=tuple(bucket for bucket in at_broker if bucket.level in missed),
-        cell=Cell(event.source_class, event.language, event.topic.label, event.model.version),
+        cell=_cell(event),
         measures=measures,
         mentions=tuple(Mention(form_of(entity.text), _of_mention(entity, measures)) for entity in event.entities),
         mention_buckets=mention_buckets,
-        copy_key=_copy_key(event.post.id, event_ms, retention, now_ms),
+        author=event.post.author or "",
+        details_hour=_details_hour(buckets, retention, now_ms),
+        priority=int(event.event_id[:8], 16),
     )
+
+
+def _cell(event: EnrichedPost) -> Cell:
+    """Where a post counts; one without a decision about its story, of an older version, counts as a first one."""
+    is_copy = event.story is not None and event.story.copy
+    return Cell(event.source_class, event.language, event.topic.label, event.model.version, is_copy)
+
+
+def _details_hour(buckets: Iterable[Bucket], retention: Retention, now_ms: int) -> Bucket | None:
+    """The hour among the buckets of a post, unless its details are forgotten."""
+    hours = [bucket for bucket in buckets if bucket.level == "hour"]
+    return next((hour for hour in hours if retention.details_expire_at_s(hour) * 1000 > now_ms), None)
 
 
 def _buckets(
@@ -156,12 +172,3 @@ def form_of(text: str) -> str:
         folded = unicodedata.normalize("NFKC", text).casefold()
         form = " ".join(unicodedata.normalize("NFKC", folded).split())
     return form if len(form) <= FORM_CHARS else ""
-
-
-def _copy_key(post_id: str, event_ms: int, retention: Retention, now_ms: int) -> CopyKey | None:
-    """Where a post's id is remembered; None when its day is over for longer than records are."""
-    day_s = event_ms // 1000 // DAY_S * DAY_S
-    if (day_s + DAY_S + retention.records_s) * 1000 <= now_ms:
-        return None
-    digest = hashlib.blake2b(post_id.encode(), digest_size=8).digest()
-    return CopyKey(day_s, int.from_bytes(digest, "big", signed=True))

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from worker.opinion.cells import Bucket, Cell, Level, Measures
+from worker.opinion.cells import LABELS, Bucket, Cell, Level, Measures, Sample
 
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 LAYOUT = "polyvox:layout"
 SHARDS = "polyvox:shards"
 STORIES = "polyvox:{stories}"
+AUTHOR_KEY = "polyvox:author-key"
 
 GUARD_CHUNK = 4096
-COPY_SUBSETS = 1024
-"""A day's post ids lie in this many sets: sets of up to 512 integers take 8 bytes an entry, larger ones about 60."""
-
 STORY_SUBSET_BITS = 16
 """The fingerprints of a generation of stories lie in 65,536 hashes: up to 512 entries each take 12 bytes an entry."""
 
 _SEPARATOR = "\x1f"
+_COPY = "copy"
 _LEVEL_CODES: dict[Level, str] = {"minute": "m", "five_minutes": "f", "hour": "h", "day": "d"}
 _LEVELS = {code: level for level, code in _LEVEL_CODES.items()}
 
@@ -55,12 +54,30 @@ def parse_position_field(field: str) -> tuple[str, int]:
 
 def cell_name(cell: Cell) -> str:
     """A cell in the hash that numbers them."""
-    return _SEPARATOR.join(cell)
+    return _SEPARATOR.join((*cell[:4], _COPY if cell.copy else ""))
 
 
 def parse_cell_name(name: str) -> Cell:
     """The cell of a name."""
-    return Cell(*name.split(_SEPARATOR))
+    source_class, language, topic, model_version, copy = name.split(_SEPARATOR)
+    return Cell(source_class, language, topic, model_version, copy == _COPY)
+
+
+def author_of_form(author: str, form: str) -> str:
+    """One author's mentions of one form, among those of an hour."""
+    return f"{author}{_SEPARATOR}{form}"
+
+
+def parse_author_of_form(name: str) -> tuple[str, str]:
+    """The author and the form."""
+    author, _, form = name.partition(_SEPARATOR)
+    return author, form
+
+
+def parse_samples(value: str) -> list[Sample]:
+    """The posts of one sample, lowest priority first: `<priority>:<offset>:<1-4>` each."""
+    parts = (part.split(":") for part in value.split(" "))
+    return [Sample(int(priority), int(offset), LABELS[int(label) - 1]) for priority, offset, label in parts]
 
 
 def parse_measures(value: str) -> Measures:

@@ -6,15 +6,17 @@ It forgets no guard bits and keeps expired buckets; both only matter over days.
 from __future__ import annotations
 
 import math
+import secrets
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from worker.events import SourcePosition
-from worker.opinion.cells import Bucket, Outcome, Retention
+from worker.opinion.authors import author_hash
+from worker.opinion.cells import Bucket, Cell, Outcome, Retention, Sample
 from worker.opinion.counts import Counts
 from worker.opinion.increments import increments
-from worker.opinion.reader import Cells, FormCounts, Forms, Posts, Stored
+from worker.opinion.reader import Cells, Details, FormCounts, Forms, Posts, Stored, authors_of_form
 from worker.opinion.store import Applied, Consumed, Positions, position_lost, require_shard
 from worker.settings import Settings
 from worker.timing import Clock, SystemClock
@@ -40,7 +42,9 @@ class MemoryStore:
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
         self._retention = Retention.of(settings)
-        self._forms_limit = settings.entity_forms_per_window
+        self._forms_limit, self._authors_limit = settings.entity_forms_per_window, settings.authors_per_window
+        key = settings.author_key.get_secret_value().encode() if settings.author_key else secrets.token_bytes(32)
+        self._author_hash = author_hash(key)
         self._shards: dict[str, _Shard] = {}
         self._strikes: Counter[str] = Counter()
 
@@ -59,12 +63,22 @@ class MemoryStore:
             if outcome.position.offset not in data.seen:
                 data.seen.add(outcome.position.offset)
                 first += 1
-                counts.count(outcome, increments(outcome, self._retention, now_ms))
+                added = increments(outcome, self._retention, now_ms)
+                counts.count(outcome, replace(added, author=self._author_hash(added.author)))
         if first:
             counts.totals["applied_ms"] = max(counts.totals["applied_ms"], now_ms)
-        for forms in counts.forms.values():
-            _evict(forms, self._forms_limit)
+        self._evict(counts)
         return Applied(first, len(outcomes) - first)
+
+    def _evict(self, counts: Counts) -> None:
+        """Keep what is counted by name within its limits."""
+        for bucket, forms in counts.forms.items():
+            for form in _evict(forms, self._forms_limit):
+                if bucket in counts.details:
+                    counts.details[bucket].form_samples.pop(form, None)
+        for details in counts.details.values():
+            _evict(details.authors, self._authors_limit)
+            _evict(details.mention_authors, self._authors_limit)
 
     async def add_gap(self, shard: str, consumed: Consumed) -> int:
         data = self._shards.setdefault(shard, _Shard())
@@ -122,18 +136,34 @@ class MemoryStore:
         found = [self._known(shard).counts.forms.get(bucket, Forms()) for bucket in buckets]
         return [Forms({form: one.cells[form] for form in names if form in one.cells}, one.lost) for one in found]
 
+    async def authors(self, shard: str, hours: Sequence[Bucket]) -> list[Forms]:
+        return [self._details(shard, hour).authors for hour in hours]
+
+    async def mention_authors(self, shard: str, hours: Sequence[Bucket], form: str) -> list[Forms]:
+        return [authors_of_form(self._details(shard, hour).mention_authors, form) for hour in hours]
+
+    async def samples(self, shard: str, hours: Sequence[Bucket]) -> list[dict[Cell, list[Sample]]]:
+        return [self._details(shard, hour).samples for hour in hours]
+
+    async def form_samples(self, shard: str, hours: Sequence[Bucket], form: str) -> list[list[Sample]]:
+        return [self._details(shard, hour).form_samples.get(form, []) for hour in hours]
+
+    def _details(self, shard: str, hour: Bucket) -> Details:
+        return self._known(shard).counts.details.get(hour, Details())
+
 
 def _mentions(cells: Cells) -> int:
     """How many mentions."""
     return sum(measures.analysed for measures in cells.values())
 
 
-def _evict(forms: Forms, limit: int) -> None:
-    """Lossy counting; the same as `evict_forms` in `sums.lua`."""
-    if len(forms.cells) <= limit:
-        return
-    ranked = sorted((_mentions(cells), form) for form, cells in forms.cells.items())
+def _evict(named: Forms, limit: int) -> list[str]:
+    """Lossy counting; the same as `evict` in `names.lua`."""
+    if len(named.cells) <= limit:
+        return []
+    ranked = sorted((_mentions(cells), name) for name, cells in named.cells.items())
     gone = ranked[: len(ranked) - math.ceil(limit / 2)]
-    forms.lost += gone[-1][0]
-    for _, form in gone:
-        del forms.cells[form]
+    named.lost += gone[-1][0]
+    for _, name in gone:
+        del named.cells[name]
+    return [name for _, name in gone]

@@ -236,7 +236,7 @@ def _completeness(posts: Posts, *, complete: bool) -> Completeness:
         dead_lettered=counts.get("dead_lettered", 0),
         resolved=counts.get("resolved", 0),
         too_late=counts.get("too_late", 0),
-        copies=counts.get("copies", 0),
+        copies=sum(measures.analysed for cell, measures in posts.cells.items() if cell.copy),
         newest_event_ms=counts.get("newest_event_ms"),
         complete=complete,
     )

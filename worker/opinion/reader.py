@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from worker.opinion import keys
-from worker.opinion.cells import Bucket, Cell, Measures
+from worker.opinion.cells import Bucket, Cell, Measures, Sample
 from worker.opinion.client import Link
 
 Cells = dict[Cell, Measures]
@@ -19,7 +19,7 @@ _PIECE = 500
 class Posts:
     """The posts of one bucket in one shard.
 
-    `counts` may hold newest_event_ms, dead_lettered, resolved, too_late and, of a day, copies.
+    `counts` may hold newest_event_ms, dead_lettered, resolved and too_late.
     """
 
     cells: Cells = field(default_factory=dict)
@@ -40,6 +40,22 @@ class FormCounts:
 
     counts: dict[str, int] = field(default_factory=dict)
     lost: int = 0
+
+
+@dataclass(slots=True)
+class Details:
+    """Who wrote the posts of one hour and shard, and which posts they are.
+
+    Args:
+        authors: posts by author, approximate as forms are.
+        mention_authors: mentions by author and form (`keys.author_of_form`), approximate too.
+        samples, form_samples: some posts of each cell, and of each form that is counted by name.
+    """
+
+    authors: Forms = field(default_factory=Forms)
+    mention_authors: Forms = field(default_factory=Forms)
+    samples: dict[Cell, list[Sample]] = field(default_factory=dict)
+    form_samples: dict[str, list[Sample]] = field(default_factory=dict)
 
 
 class Stored(NamedTuple):
@@ -78,6 +94,22 @@ class Reader(Protocol):
 
     async def forms(self, shard: str, buckets: Sequence[Bucket], names: Sequence[str]) -> list[Forms]:
         """The mentions of some surface forms, approximate; a form without any is left out."""
+        ...
+
+    async def authors(self, shard: str, hours: Sequence[Bucket]) -> list[Forms]:
+        """Posts by author, approximate; of hours only."""
+        ...
+
+    async def mention_authors(self, shard: str, hours: Sequence[Bucket], form: str) -> list[Forms]:
+        """The mentions of one form by author, approximate; of hours only."""
+        ...
+
+    async def samples(self, shard: str, hours: Sequence[Bucket]) -> list[dict[Cell, list[Sample]]]:
+        """Some posts of each cell, lowest priority first; of hours only."""
+        ...
+
+    async def form_samples(self, shard: str, hours: Sequence[Bucket], form: str) -> list[list[Sample]]:
+        """Some posts that mention a form; of hours only."""
         ...
 
 
@@ -144,13 +176,26 @@ class RedisReader:
         fields = [*names, ""]
         replies = await self._read(_names(shard, "forms", buckets), lambda pipe, key: pipe.hmget(key, fields))
         cells = await self._cells_by_id(shard)
-        return [
-            Forms(
-                {form: _parse_form(value, cells) for form, value in zip(names, reply, strict=False) if value},
-                int(reply[-1] or 0),
-            )
-            for reply in replies
-        ]
+        return [_named(dict(zip(fields, reply, strict=True)), cells) for reply in replies]
+
+    async def authors(self, shard: str, hours: Sequence[Bucket]) -> list[Forms]:
+        replies = await self._read(_names(shard, "authors", hours), lambda pipe, key: pipe.hgetall(key))
+        cells = await self._cells_by_id(shard)
+        return [_named(reply, cells) for reply in replies]
+
+    async def mention_authors(self, shard: str, hours: Sequence[Bucket], form: str) -> list[Forms]:
+        replies = await self._read(_names(shard, "mention_authors", hours), lambda pipe, key: pipe.hgetall(key))
+        cells = await self._cells_by_id(shard)
+        return [authors_of_form(_named(reply, cells), form) for reply in replies]
+
+    async def samples(self, shard: str, hours: Sequence[Bucket]) -> list[dict[Cell, list[Sample]]]:
+        replies = await self._read(_names(shard, "samples", hours), lambda pipe, key: pipe.hgetall(key))
+        cells = await self._cells_by_id(shard)
+        return [{cells[name]: keys.parse_samples(value) for name, value in reply.items()} for reply in replies]
+
+    async def form_samples(self, shard: str, hours: Sequence[Bucket], form: str) -> list[list[Sample]]:
+        replies = await self._read(_names(shard, "form_samples", hours), lambda pipe, key: pipe.hget(key, form))
+        return [keys.parse_samples(value) if value else [] for value in replies]
 
     async def _read(self, names: Sequence[str], command: Callable[[Any, str], object]) -> list[Any]:
         """The replies to one command per key, asked for in pipelines."""
@@ -172,6 +217,18 @@ class RedisReader:
 def _names(shard: str, kind: str, buckets: Sequence[Bucket]) -> list[str]:
     """The keys of some buckets."""
     return [f"{keys.prefix(shard)}:{kind}:{keys.bucket_suffix(bucket)}" for bucket in buckets]
+
+
+def authors_of_form(found: Forms, form: str) -> Forms:
+    """By author, of mentions by author and form."""
+    named = ((keys.parse_author_of_form(name), cells) for name, cells in found.cells.items())
+    return Forms({author: cells for (author, of), cells in named if of == form}, found.lost)
+
+
+def _named(reply: dict[str, str | None], cells: dict[str, Cell]) -> Forms:
+    """What is counted by name, from the fields of a hash."""
+    named = {name: _parse_form(value, cells) for name, value in reply.items() if name and value}
+    return Forms(named, int(reply.get("") or 0))
 
 
 def _parse_form(value: str, cells: dict[str, Cell]) -> Cells:

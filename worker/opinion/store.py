@@ -10,6 +10,7 @@ from typing import Protocol
 from worker.errors import PositionLost
 from worker.events import SourcePosition
 from worker.opinion import keys
+from worker.opinion.authors import AuthorHashes
 from worker.opinion.cells import Outcome, Retention
 from worker.opinion.client import Link, Script
 from worker.opinion.strikes import strike
@@ -18,7 +19,7 @@ from worker.settings import Settings
 from worker.timing import Clock, SystemClock
 
 _HERE = Path(__file__).parent
-APPLY = Script("".join((_HERE / name).read_text(encoding="utf-8") for name in ("sums.lua", "apply.lua")))
+APPLY = Script("".join((_HERE / name).read_text(encoding="utf-8") for name in ("sums.lua", "names.lua", "apply.lua")))
 Positions = dict[str, dict[tuple[str, int], int]]
 
 
@@ -141,7 +142,11 @@ class AggregateStore:
         self._clock = clock or SystemClock()
         self._script = script
         self._retention = Retention.of(settings)
-        self._forms_limit = settings.entity_forms_per_window
+        self._limits = {
+            "forms_limit": settings.entity_forms_per_window,
+            "authors_limit": settings.authors_per_window,
+        }
+        self._authors = AuthorHashes(link, settings)
         self._registered: set[str] = set()
 
     @classmethod
@@ -181,9 +186,10 @@ class AggregateStore:
             "expected": -1 if consumed.expected_offset is None else consumed.expected_offset,
             "next": consumed.next_offset,
             "gap": gap,
-            "forms_limit": self._forms_limit,
+            **self._limits,
         }
-        argument = BatchWriter(self._retention, self._clock.unix_ms()).write(outcomes, header)
+        author_hash = await self._authors.ready()
+        argument = BatchWriter(self._retention, author_hash, self._clock.unix_ms()).write(outcomes, header)
         reply = await self._link.run(self._script, keys.prefix(shard), argument, doing="applying a batch")
         if reply[0] == "lost":
             raise position_lost(shard, consumed, int(reply[1]))

@@ -10,7 +10,8 @@ from typing import Any, Generic, TypeVar
 
 from worker.events import encode
 from worker.opinion import keys
-from worker.opinion.cells import Bucket, Cell, CopyKey, Measures, Outcome, Retention
+from worker.opinion.authors import AuthorHash
+from worker.opinion.cells import Bucket, Cell, Measures, Outcome, Retention
 from worker.opinion.increments import Increments, increments
 
 T = TypeVar("T", bound=Hashable)
@@ -32,14 +33,17 @@ class BatchWriter:
 
     Args:
         retention: what is kept how long.
+        author_hash: how authors are named.
         now_ms: the present, Unix milliseconds.
     """
 
-    def __init__(self, retention: Retention, now_ms: int) -> None:
+    def __init__(self, retention: Retention, author_hash: AuthorHash, now_ms: int) -> None:
         self._retention = retention
+        self._author_hash = author_hash
         self._now_ms = now_ms
         self._cells: _Numbered[Cell] = _Numbered()
         self._forms: _Numbered[str] = _Numbered()
+        self._authors: _Numbered[str] = _Numbered()
         self._buckets: _Numbered[Bucket] = _Numbered()
 
     def write(self, outcomes: Sequence[Outcome], header: dict[str, int | str]) -> bytes:
@@ -47,7 +51,7 @@ class BatchWriter:
 
         Args:
             outcomes: all of one source partition, in the order in which they were read.
-            header: `position_field`, `expected` (-1: none), `next`, `gap`, `forms_limit`.
+            header: `position_field`, `expected` (-1: none), `next`, `gap`, `forms_limit`, `authors_limit`.
         """
         rows = [self._row(outcome) for outcome in outcomes]
         batch = {
@@ -56,9 +60,8 @@ class BatchWriter:
             "records_s": self._retention.records_s,
             "cells": [keys.cell_name(cell) for cell in self._cells.numbers],
             "forms": list(self._forms.numbers),
-            "buckets": [
-                (keys.bucket_suffix(bucket), self._retention.expires_at_s(bucket)) for bucket in self._buckets.numbers
-            ],
+            "authors": [self._author_hash(author) for author in self._authors.numbers],
+            "buckets": [self._bucket(bucket) for bucket in self._buckets.numbers],
             "outcomes": rows,
         }
         return encode(batch)
@@ -82,8 +85,17 @@ class BatchWriter:
             row["measures"] = added.measures
             row["mentions"] = self._mentions(added)
             row["mention_buckets"] = self._numbers(added.mention_buckets)
-            row["copy"] = self._copy(added.copy_key, added.buckets)
+            row["copy"] = int(added.cell.copy)
+            row["author"] = self._authors.number(added.author) if added.author else 0
+            row["details_hour"] = self._buckets.number(added.details_hour) if added.details_hour else 0
+            row["priority"] = added.priority
         return row
+
+    def _bucket(self, bucket: Bucket) -> tuple[str, int, int]:
+        """Suffix of its keys, when they expire, and when those of its authors and samples do."""
+        expires_at_s = self._retention.expires_at_s(bucket)
+        details_at_s = self._retention.details_expire_at_s(bucket) if bucket.level == "hour" else expires_at_s
+        return keys.bucket_suffix(bucket), expires_at_s, details_at_s
 
     def _numbers(self, buckets: Iterable[Bucket]) -> list[int]:
         return [self._buckets.number(bucket) for bucket in buckets]
@@ -95,10 +107,3 @@ class BatchWriter:
             pairs.append(self._forms.number(mention.form) if mention.form else 0)
             pairs.append(0 if mention.measures is added.measures else mention.measures)
         return pairs
-
-    def _copy(self, key: CopyKey | None, buckets: Iterable[Bucket]) -> list[int | str]:
-        """Day, subset, digest as text (a Lua number holds 53 bits), and the day's bucket or 0."""
-        if key is None:
-            return []
-        days = [self._buckets.number(bucket) for bucket in buckets if bucket.level == "day"]
-        return [key.day_s, key.digest % keys.COPY_SUBSETS, str(key.digest), days[0] if days else 0]

@@ -74,15 +74,15 @@ class Comparison:
                 yield Finding("counter", f"{key} {name}", self._wanted(bucket, name, want), str(have))
 
     def _wanted(self, bucket: Bucket | None, name: str, want: int) -> str:
-        low, high = want - self.implied.less[bucket, name], want + self.implied.more[bucket, name]
-        return str(want) if low == high else f"{low} to {high}"
+        low = want - self.implied.less[bucket, name]
+        return str(want) if low == want else f"{low} to {want}"
 
     def _cells(self, key: str, expected: Cells, found: Cells) -> Iterator[Finding]:
         for cell in sorted(expected.keys() | found.keys()):
             want, have = expected.get(cell), found.get(cell)
             self.compared += 1
             if want != have:
-                yield Finding("counter", f"{key} {' '.join(cell)}", _shown(want), _shown(have))
+                yield Finding("counter", f"{key} {' '.join(map(str, cell))}", _shown(want), _shown(have))
 
 
 def _shown(measures: Measures | None) -> str:

@@ -1,8 +1,8 @@
 """What the applied outcomes of one source partition imply for Redis, and how sure that is: pure.
 
-Two things depend on when an outcome was applied, which no log says: whether it was too late for a bucket, and whether
-its `post.id` was still remembered. It was applied between being written and now; both ends are computed, and where
-they differ a value in Redis may lie anywhere between them. Buckets that are kept now were kept then: they are exact.
+One thing depends on when an outcome was applied, which no log says: whether it was too late for a bucket. It was
+applied between being written and now; both ends are computed, and where they differ a value in Redis may lie anywhere
+between them. Buckets that are kept now were kept then: they are exact.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from worker.opinion.cells import WIDTH_S, Bucket, Mention, Outcome, Retention
+from worker.opinion.cells import Bucket, Mention, Outcome, Retention
 from worker.opinion.counts import Counts
 from worker.opinion.increments import Increments, increments
 
@@ -21,7 +21,7 @@ Place = tuple[Bucket | None, str]
 
 @dataclass(slots=True)
 class Implied:
-    """The counters, and by how much Redis may hold less or more of each.
+    """The counters, and by how much less of each Redis may hold.
 
     Args:
         retention: what is kept how long.
@@ -33,7 +33,6 @@ class Implied:
     now_ms: int
     counts: Counts = field(default_factory=Counts)
     less: Counter[Place] = field(default_factory=Counter)
-    more: Counter[Place] = field(default_factory=Counter)
     unsure: set[Bucket] = field(default_factory=set)
 
     def count(self, outcome: Outcome, written_ms: int, *, known: bool = True) -> None:
@@ -43,19 +42,17 @@ class Implied:
             known: whether all outcomes of the same original are in the logs.
         """
         added = increments(outcome, self.retention, self.now_ms)
-        if added.too_late or (added.cell is not None and added.copy_key is None):
+        if added.too_late:
             self._widen(added, increments(outcome, self.retention, min(written_ms, self.now_ms)))
         if not known:
             self.unsure.update(added.buckets, added.mention_buckets)
-        self.counts.count(outcome, replace(added, mentions=_nameless(added.mentions)))
+        # Authors and samples are approximate or no counters; they are not compared.
+        self.counts.count(outcome, replace(added, mentions=_nameless(added.mentions), details_hour=None))
 
     def _widen(self, now: Increments, then: Increments) -> None:
         """Note what would have been counted otherwise when the outcome was written."""
         self.less.update((None, f"too_late:{level}") for level in now.too_late if level not in then.too_late)
         self.less.update((bucket, "too_late") for bucket in now.late_buckets if bucket.level not in then.too_late)
-        if now.copy_key is None and then.copy_key is not None:
-            day_s = now.at_ms // 1000 // WIDTH_S["day"] * WIDTH_S["day"]
-            self.more.update([(None, "copies"), (Bucket("day", day_s), "copies")])
 
     def kept(self, bucket: Bucket) -> bool:
         """Whether a bucket is still there."""
@@ -63,7 +60,7 @@ class Implied:
 
     def allows(self, place: Place, expected: int, found: int) -> bool:
         """Whether a value fits."""
-        return expected - self.less[place] <= found <= expected + self.more[place]
+        return expected - self.less[place] <= found <= expected
 
 
 def _nameless(mentions: Sequence[Mention]) -> tuple[Mention, ...]:
