@@ -7,7 +7,7 @@ DEV := .venv-dev
 PIP_FLAGS := --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast model-smoke lint bench bench-language picture lock reference clean
+.PHONY: help demo test test-fast model-smoke lint bench bench-language bench-shifts picture lock reference clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -31,6 +31,9 @@ lint: $(DEV)/.installed ## format, lint and types
 
 bench: $(DEV)/.installed ## events/s of the path beside bare Triton, bare aiokafka and bare Faust
 	@exec $(DEV)/bin/python -m bench
+
+bench-shifts: $(DEV)/.installed ## coverage of the index, false alarms and delays of the shift detectors
+	@exec $(DEV)/bin/python -m bench.shifts
 
 bench-language: $(DEV)/.installed ## the language identifiers beside each other
 	@exec $(DEV)/bin/python bench/language.py

@@ -23,6 +23,8 @@ TARGETS: Floats = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [-1, 0, 1]], dtype=
 """What is estimated: the shares of negative, neutral and positive, and net sentiment."""
 NET = 3
 DRAWS = 999
+PRIOR_COUNT = 0.25
+"""One post of each class, spread over the four labels."""
 SMALLEST_SHARE = 0.02
 """Added to each label's expected share where it weighs the least squares: a label never seen must not rule them."""
 SINGULAR = 1e-3
@@ -79,8 +81,8 @@ class Correction:
 
 
 def draw(counts: Floats, random: np.random.Generator, n: int) -> Floats:
-    """`n` matrices that may have given these counts; shape (n, ..., 3, 4). A cell without counts stays empty."""
-    gammas = random.gamma(np.broadcast_to(counts + 1e-9, (n, *counts.shape)))
+    """`n` matrices that may have given these counts (Dirichlet, Perks' prior); shape (n, ..., 3, 4)."""
+    gammas = random.gamma(np.broadcast_to(counts + PRIOR_COUNT, (n, *counts.shape)))
     return np.asarray(gammas / gammas.sum(axis=-1, keepdims=True))
 
 

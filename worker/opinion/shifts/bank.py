@@ -23,6 +23,8 @@ SIGNS: Floats = np.array([-1.0, 1.0])
 """Drops first."""
 PACE_WINDOWS = 288
 DISPERSION_WINDOWS = 2000
+LEVEL_AFTER_SHIFT_VARIANCE = 0.05**2
+"""How far the level after an alert may be from where the shift seems to have taken it."""
 LARGEST_SQUARE = 9.0
 """Of a standardised residual: a sudden shift is not noise."""
 CHANCE = 3 * np.sqrt(2 / (2 * DISPERSION_WINDOWS))
@@ -110,3 +112,10 @@ def _learn_noise(bank: Bank, window: Window, squares: Floats, variance: Floats) 
     bank.pace += np.where(window.read, np.where(first, 1.0, 1 / PACE_WINDOWS), 0.0) * (1 / variance - bank.pace)
     learned = np.minimum(squares, LARGEST_SQUARE) - bank.dispersion
     bank.dispersion += np.where(window.read, learned / DISPERSION_WINDOWS, 0.0)
+
+
+def restart(bank: Bank, keys: NDArray[np.intp], size: Floats) -> None:
+    """After an alert: the level is where the shift has taken it, give or take; the CUSUMs begin at 0. In place."""
+    bank.mean[keys, 0] += size
+    bank.covariance[keys, 0, 0] += LEVEL_AFTER_SHIFT_VARIANCE
+    bank.sums[keys] = 0.0

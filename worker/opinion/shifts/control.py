@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from worker.opinion.shifts.limits import Limits
 from worker.opinion.shifts.words import Signal
 
-MARGIN = 0.7
+MARGIN = 0.5
 """Of the declared number, what is spent: rates are approximations, and keys that share posts shift together."""
 
 

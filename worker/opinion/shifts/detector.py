@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from worker.opinion.shifts.bank import SIGNS, Bank, Window, advance
+from worker.opinion.shifts.bank import SIGNS, Bank, Window, advance, restart
 from worker.opinion.shifts.judge import Verdict, judge
 from worker.opinion.shifts.limits import Limits
 from worker.opinion.shifts.pack import packed, unpack
@@ -16,8 +16,6 @@ from worker.opinion.shifts.words import Annotation, Observation, Signal
 
 MOST_EMPTY = 0.5
 """A window in which strata of more weight than this are empty is no window of the key's usual mix."""
-LEVEL_AFTER_SHIFT_VARIANCE = 0.05**2
-"""How far the level after an alert may be from where the shift seems to have taken it."""
 
 
 def step(state: State, observation: Observation, limits: Limits) -> tuple[State, Signal | None]:
@@ -62,9 +60,7 @@ def unreadable(observation: Observation, limits: Limits) -> tuple[Annotation, ..
 def acknowledge(state: State, signal: Signal, limits: Limits) -> State:
     """The state after an alert: a new epoch from the level after the shift, quiet for the cool-down."""
     bank = unpack(state)
-    bank.mean[0, 0] += signal.size
-    bank.covariance[0, 0, 0] += LEVEL_AFTER_SHIFT_VARIANCE
-    bank.sums[:] = 0.0
+    restart(bank, np.array([0]), np.array([signal.size]))
     return msgspec.structs.replace(
         state,
         **packed(bank),

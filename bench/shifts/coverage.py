@@ -1,0 +1,104 @@
+"""How often the 95 % intervals of the index hold the truth, when matrices are counted anew in every run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.shifts.figures import Figure, share
+from bench.shifts.world import published
+from worker.opinion.index.correction import DRAWS, TARGETS, Floats, draw, functionals
+from worker.opinion.index.index import intervals
+from worker.opinion.index.weighed import Mix, weigh
+
+AT_ONCE = 100
+NAMES = ("negative", "neutral", "positive", "net")
+LOW, HIGH = 0.93, 0.97
+
+
+@dataclass(frozen=True)
+class Regime:
+    """A window: strata with one true sentiment, so many posts, in clusters of so many.
+
+    Args:
+        shared: all strata use one matrix, whose error is one.
+    """
+
+    name: str
+    strata: tuple[tuple[str, str], ...]
+    true: tuple[float, float, float]
+    posts: int
+    cluster: int = 1
+    shared: bool = False
+
+
+EN, POOLED = (("en", "social"),), (("de", "social"),)
+EVEN = (0.3, 0.4, 0.3)
+REGIMES = (
+    Regime("usual", EN, EVEN, 300),
+    Regime("small_window", EN, EVEN, 20),
+    Regime("small_window_pooled_matrix", POOLED, (0.5, 0.3, 0.2), 25),
+    Regime("pooled_matrix", POOLED, EVEN, 1000),
+    Regime("many_posts_matrix_error_rules", EN, EVEN, 30_000),
+    Regime("near_bounds", EN, (0.02, 0.08, 0.9), 300),
+    Regime("near_bounds_neutral", (("en", "financial"),), (0.01, 0.98, 0.01), 300),
+    Regime("heavy_clusters", EN, (0.5, 0.3, 0.2), 600, cluster=20),
+    Regime("never_abstains", (("ja", "social"),), EVEN, 200),
+    Regime("weak_matrix", (("ru", "social"),), (0.4, 0.4, 0.2), 300),
+    Regime("several_languages", (("en", "social"), ("ja", "social"), ("id", "social")), EVEN, 400),
+    Regime("languages_of_one_matrix", (("de", "social"), ("fr", "social"), ("it", "social")), EVEN, 400, shared=True),
+)
+
+
+def measure(runs: int, seed: int, regimes: Sequence[Regime] = REGIMES) -> list[Figure]:
+    """The coverage of net sentiment in each regime, and the least and greatest of the shares'."""
+    figures = []
+    for number, regime in enumerate(regimes):
+        random = np.random.default_rng([seed, number])
+        covered = np.concatenate([_covered(regime, AT_ONCE, random) for _ in range(max(runs // AT_ONCE, 1))])
+        for target, name in enumerate(NAMES):
+            found = share(int(covered[:, target].sum()), len(covered))
+            figures.append(
+                Figure(
+                    f"coverage.{regime.name}.{name}",
+                    found[0],
+                    f"{LOW} to {HIGH}",
+                    ok=LOW <= found[0] <= HIGH,
+                    interval=found[1:],
+                )
+            )
+    return figures
+
+
+def _covered(regime: Regime, runs: int, random: np.random.Generator) -> Floats:
+    """Whether each target's interval holds the truth; (runs, 4 targets)."""
+    counts = [np.rint(_counts(stratum)) for stratum in regime.strata]
+    known = [rows / rows.sum(axis=1, keepdims=True) for rows in counts]
+    weights = np.full(len(counts), 1 / len(counts))
+    posts = regime.posts // regime.cluster
+    labels = np.stack(
+        [random.multinomial(posts // len(counts), np.array(regime.true) @ matrix, runs) for matrix in known], axis=1
+    ).astype(np.float64)
+    counted = [
+        np.stack([random.multinomial(int(row.sum()), row / row.sum(), runs) for row in rows], axis=1)
+        for rows in (counts[:1] if regime.shared else counts)
+    ]
+    drawn = [functionals(draw(each.astype(np.float64), random, DRAWS)) for each in counted]
+    central = [functionals(each / each.sum(axis=-1, keepdims=True)) for each in counted]
+    if regime.shared:
+        drawn, central = drawn * len(counts), central * len(counts)
+    usual = np.stack([np.array(EVEN) @ matrix for matrix in known])
+    effective = labels.sum(axis=-1)
+    weighed = weigh(labels * regime.cluster, effective, Mix(weights, np.stack(central, axis=1), usual))
+    values = np.einsum("bsrkd,rsd->brk", np.stack(drawn, axis=1), weighed.labels, optimize=True)
+    low, high = intervals(values, weighed.variance, effective.sum(axis=-1))
+    truth = TARGETS @ np.array(regime.true)
+    return (low <= truth) & (truth <= high)
+
+
+def _counts(stratum: tuple[str, str]) -> Floats:
+    """The counts of the shipped matrix, none empty, as the truth that is counted from."""
+    confusions = published()
+    return np.array(confusions.counts.get(stratum, confusions.pooled[stratum[1]]), dtype=np.float64) + 0.5
