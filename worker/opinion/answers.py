@@ -10,6 +10,11 @@ from typing import Literal
 from worker.opinion.cells import NOTHING, Bucket, Cell, Level, Measures
 
 Dimension = Literal["source_class", "language", "topic", "model_version"]
+Counting = Literal["each_story_once", "all_copies"]
+"""What opinion is, and how far it reaches."""
+
+OTHER = "(other)"
+"""What is not listed by name, in answers that sum up to the whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +25,14 @@ class Window:
         level: the width of the buckets.
         start: aware; in the first bucket.
         end: aware; not after the end of the last bucket.
+        sum_of: a series has a point for each bucket, which sums up so many buckets, the last of which it is: a sliding
+            window of an hour by the minute is 60 of level `minute`.
     """
 
     level: Level
     start: datetime
     end: datetime
+    sum_of: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,17 +86,34 @@ class Completeness:
         """Records of this bucket: each counts once, also one that was a dead letter before it was analysed."""
         return self.analysed + self.dead_lettered - self.resolved
 
+    def plus(self, other: Completeness) -> Completeness:
+        """Of two buckets together; complete when both are."""
+        newest = [ms for ms in (self.newest_event_ms, other.newest_event_ms) if ms is not None]
+        return Completeness(
+            analysed=self.analysed + other.analysed,
+            abstained=self.abstained + other.abstained,
+            dead_lettered=self.dead_lettered + other.dead_lettered,
+            resolved=self.resolved + other.resolved,
+            too_late=self.too_late + other.too_late,
+            copies=self.copies + other.copies,
+            newest_event_ms=max(newest, default=None),
+            complete=self.complete and other.complete,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """One bucket of a series.
+    """One bucket of a series, or the sliding window that ends with it.
 
     Args:
+        measures: all copies.
+        each_story_once: without posts that repeat a story.
         missing_at_most: of an entity's series, how many mentions the approximate count can lack.
     """
 
     bucket: Bucket
     measures: Measures
+    each_story_once: Measures
     model_versions: tuple[str, ...]
     completeness: Completeness
     missing_at_most: int = 0
@@ -147,10 +172,15 @@ class Totals:
     newest_event_ms: int | None = None
 
 
-def total_of(cells: Mapping[Cell, Measures], where: Where) -> Measures:
+def total_of(cells: Mapping[Cell, Measures], where: Where, counting: Counting = "all_copies") -> Measures:
     """The sum of the cells that count."""
     total = NOTHING
     for cell, measures in cells.items():
-        if where.takes(cell):
+        if where.takes(cell) and takes_copies(cell, counting):
             total = total.plus(measures)
     return total
+
+
+def takes_copies(cell: Cell, counting: Counting) -> bool:
+    """Whether a cell counts in a way of counting."""
+    return counting == "all_copies" or not cell.copy

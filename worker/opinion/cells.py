@@ -88,6 +88,11 @@ class Measures(NamedTuple):
         a, b, c, d, e, f = other  # spelled out: queries add hundreds of thousands
         return Measures(self[0] + a, self[1] + b, self[2] + c, self[3] + d, self[4] + e, self[5] + f)
 
+    def minus(self, other: Measures) -> Measures:
+        """What is left of a sum without one of its parts."""
+        a, b, c, d, e, f = other
+        return Measures(self[0] - a, self[1] - b, self[2] - c, self[3] - d, self[4] - e, self[5] - f)
+
     @property
     def net_sentiment(self) -> float | None:
         """Share of positive minus share of negative labels, -1 to 1; None without labels."""
