@@ -4,33 +4,37 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 
 from worker.alert_event import WindowCompleteness
 from worker.alerts.windows import WindowRead, watermark_ms
+from worker.opinion.answers import EVERYTHING, Where, Window
 from worker.opinion.cells import WIDTH_S, Bucket, Cell, Level, Measures
 from worker.opinion.index.tally import Tally
-from worker.opinion.reader import Posts, Reader
+from worker.opinion.queries import Queries, Tallied
+from worker.opinion.reader import Reader
 from worker.opinion.shifts.words import Key, Span
 from worker.settings import Settings
 from worker.timing import Clock
 
-HOUR_S = WIDTH_S["hour"]
-FINE_S = 6 * HOUR_S
+FINE_S = 6 * WIDTH_S["hour"]
 """Longer stretches are read by the hour."""
 
 
 class AggregateWindows:
-    """See `Windows`.
+    """See `Windows`. Windows of an hour cap the weight of authors; shorter ones cannot (see `Queries.tallies`).
 
     Args:
         reader: where the aggregates are.
-        settings: which entities are watched, and how long minutes are kept.
+        settings: the width of windows, which entities are watched, and how long minutes are kept.
         clock: the present.
     """
 
     def __init__(self, reader: Reader, settings: Settings, clock: Clock) -> None:
         self._reader = reader
+        self._queries = Queries(reader, settings, clock)
         self._clock = clock
+        self._level: Level = "hour" if settings.alert_window_s == WIDTH_S["hour"] else "five_minutes"
         self._entities = settings.alert_entities
         self._mentions_needed = settings.alert_min_posts
         self._fine_kept_s = settings.retention_minute_s
@@ -46,33 +50,26 @@ class AggregateWindows:
         return min(starts, default=None)
 
     async def read(self, span: Span) -> WindowRead:
-        posts = await self._posts(_buckets("minute", span))
+        found = await self._queries.tallies(_window(self._level, span))
         return WindowRead(
             span=span,
-            posts=_tallies(found.cells for found in posts),
-            entities=await self._mentioned(_buckets("five_minutes", span)),
-            completeness=_completeness(posts),
+            posts=_sum(found),
+            entities=await self._mentioned([Bucket(self._level, span.start_s)]),
+            completeness=_completeness(found),
         )
 
     async def stretch(self, key: Key, span: Span) -> WindowRead:
-        coarse = span.end_s - span.start_s > FINE_S or self._is_old(span)
-        posts = await self._posts(_buckets("hour" if coarse else "minute", span))
-        entities: Mapping[str, Mapping[Cell, Tally]] = {}
-        if key.kind == "entity":
-            entities = await self._named(_buckets("hour" if coarse else "five_minutes", span), key.values)
+        old = span.start_s < self._clock.unix_ms() // 1000 - self._fine_kept_s
+        window = _window("hour" if old or span.end_s - span.start_s > FINE_S else self._level, span)
+        where = Where(entity=key.values[0]) if key.kind == "entity" else EVERYTHING
+        found = await self._queries.tallies(window, where)
+        posts = _sum(found)
         return WindowRead(
             span=span,
-            posts=_tallies(found.cells for found in posts),
-            entities=entities,
-            completeness=_completeness(posts),
+            posts={} if key.kind == "entity" else posts,
+            entities={key.values[0]: posts} if key.kind == "entity" else {},
+            completeness=_completeness(found),
         )
-
-    def _is_old(self, span: Span) -> bool:
-        """Whether its minutes are forgotten."""
-        return span.start_s < self._clock.unix_ms() // 1000 - self._fine_kept_s
-
-    async def _posts(self, buckets: Sequence[Bucket]) -> list[Posts]:
-        return [found for shard in await self._reader.shards() for found in await self._reader.posts(shard, buckets)]
 
     async def _mentioned(self, buckets: Sequence[Bucket]) -> dict[str, dict[Cell, Tally]]:
         """The entities with most mentions."""
@@ -96,13 +93,22 @@ class AggregateWindows:
         return {name: _tallies(parts) for name, parts in found.items() if parts}
 
 
-def _buckets(level: Level, span: Span) -> list[Bucket]:
-    """The buckets of a span; those of hours are the ones that begin in it, or the one that it lies in."""
+def _window(level: Level, span: Span) -> Window:
+    """The buckets of a span; of hours those that begin in it, or the one that it lies in."""
     width_s = WIDTH_S[level]
     first_s = -(-span.start_s // width_s) * width_s
     if first_s >= span.end_s:
         first_s -= width_s
-    return [Bucket(level, start_s) for start_s in range(first_s, span.end_s, width_s)]
+    return Window(level, datetime.fromtimestamp(first_s, UTC), datetime.fromtimestamp(span.end_s, UTC))
+
+
+def _sum(found: Iterable[Tallied]) -> dict[Cell, Tally]:
+    """The tallies of several buckets together."""
+    sums: dict[Cell, Tally] = {}
+    for tallied in found:
+        for cell, tally in tallied.cells.items():
+            sums[cell] = sums.get(cell, Tally()).plus(tally)
+    return sums
 
 
 def _tallies(parts: Iterable[Mapping[Cell, Measures]]) -> dict[Cell, Tally]:
@@ -118,21 +124,16 @@ def _tallies(parts: Iterable[Mapping[Cell, Measures]]) -> dict[Cell, Tally]:
     return found
 
 
-def _completeness(posts: Iterable[Posts]) -> WindowCompleteness:
-    """How much of a stretch is known, over all shards and buckets."""
-    counts: Counter[str] = Counter()
-    for found in posts:
-        for measures in found.cells.values():
-            counts["analysed"] += measures.analysed
-            counts["abstained"] += measures.abstained
-        for name in ("dead_lettered", "resolved", "too_late"):
-            counts[name] += found.counts.get(name, 0)
-    received = counts["analysed"] + counts["dead_lettered"] - counts["resolved"] + counts["too_late"]
+def _completeness(found: Iterable[Tallied]) -> WindowCompleteness:
+    """How much is known of several buckets together."""
+    each = [tallied.completeness for tallied in found]
+    received = sum(one.received for one in each)
+    analysed = sum(one.analysed for one in each)
     return WindowCompleteness(
         received=received,
-        analysed=counts["analysed"],
-        abstained=counts["abstained"],
-        dead_lettered=counts["dead_lettered"],
-        too_late=counts["too_late"],
-        share=min(1.0, counts["analysed"] / received) if received else 1.0,
+        analysed=analysed,
+        abstained=sum(one.abstained for one in each),
+        dead_lettered=sum(one.dead_lettered for one in each),
+        too_late=sum(one.too_late for one in each),  # of other windows, whose bucket was gone
+        share=min(1.0, analysed / received) if received else 1.0,
     )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 
 import msgspec
 
 from worker.alerts.keys import tallies_by_key
 from worker.alerts.watched import KeyWindow, Watched, Watcher
 from worker.alerts.windows import WindowRead
+from worker.opinion.cells import Cell
+from worker.opinion.index.tally import Tally
 from worker.opinion.shifts.control import select
 from worker.opinion.shifts.detector import acknowledge
 from worker.opinion.shifts.words import Key, Signal
@@ -34,9 +37,10 @@ class Judged:
 def judge(watcher: Watcher, states: Mapping[Key, Watched], window: WindowRead) -> Judged:
     """Let every key's detector read a window, and choose among their signals.
 
-    Keys without posts are read too while their detector holds a signal. The states are those after the alerts.
+    Keys with too few posts are not read, which keeps seldom ones out of the store, but while their detector holds a
+    signal. The states are those after the alerts.
     """
-    found = tallies_by_key(window.posts, window.entities)
+    found = _large_enough(tallies_by_key(window.posts, window.entities), watcher.limits.minimum_posts)
     holding = {key for key, watched in states.items() if watched.state.phase == "signalled"}
     after: dict[Key, Watched] = {}
     signals: list[Signal] = []
@@ -56,3 +60,12 @@ def judge(watcher: Watcher, states: Mapping[Key, Watched], window: WindowRead) -
         state = acknowledge(after[signal.key].state, signal, watcher.detector_limits)
         after[signal.key] = msgspec.structs.replace(after[signal.key], state=state)
     return Judged(after, chosen, len(signals) - len(chosen), keys)
+
+
+def _large_enough(found: dict[Key, dict[Cell, Tally]], minimum_posts: float) -> dict[Key, dict[Cell, Tally]]:
+    """The keys with enough independent posts for their detectors to judge."""
+    return {
+        key: tallies
+        for key, tallies in found.items()
+        if reduce(Tally.plus, tallies.values(), Tally()).effective_posts >= minimum_posts
+    }
