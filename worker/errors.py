@@ -4,7 +4,8 @@ PolyvoxError
 ├── Transient                 the same call may succeed later; callers retry with a Backoff
 │   ├── InferenceUnavailable  Triton is away, slow, or answers with a server fault
 │   ├── StoreUnavailable      Redis is away, loading, full, or slow
-│   └── BrokerUnavailable     Kafka is away or refuses for now
+│   ├── BrokerUnavailable     Kafka is away or refuses for now
+│   └── NotDelivered          a webhook's receiver did not take an alert
 └── Permanent                 repeating the call cannot help
     ├── BadRecord             one input record cannot be analysed; becomes a dead letter
     ├── InferenceRejected     the server refused this batch (shape, size, backend exception)
@@ -44,6 +45,19 @@ class StoreUnavailable(Transient):
 
 class BrokerUnavailable(Transient):
     """The Kafka cluster cannot be reached or did not take a record."""
+
+
+class NotDelivered(Transient):
+    """A webhook's receiver did not take an alert.
+
+    Args:
+        detail: one line for people; must not contain the URL.
+        for_good: the receiver wants no more of them.
+    """
+
+    def __init__(self, detail: str, *, for_good: bool = False) -> None:
+        super().__init__(f"webhook: {detail}")
+        self.for_good = for_good
 
 
 class Permanent(PolyvoxError):

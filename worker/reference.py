@@ -9,10 +9,16 @@ from typing import Any
 import msgspec
 from pydantic import SecretStr
 
+from worker.alert_event import Alert
 from worker.events import SCHEMA_VERSION, DeadLetter, EnrichedPost, Post
 from worker.settings import REPOSITORY, Settings
 
-EVENTS: dict[str, type[msgspec.Struct]] = {"post": Post, "enriched": EnrichedPost, "dead-letter": DeadLetter}
+EVENTS: dict[str, type[msgspec.Struct]] = {
+    "post": Post,
+    "enriched": EnrichedPost,
+    "dead-letter": DeadLetter,
+    "alert": Alert,
+}
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 

@@ -141,6 +141,44 @@ class Settings(BaseSettings):
         300, ge=0, description="how long fewer outcomes than that wait for more; each call costs as much as ten of them"
     )
 
+    alerts_topic: str = Field("alerts", description="where alerts go; one partition, in the order of their windows")
+    alert_channel: str = Field("polyvox:alerts", description="Redis pub/sub channel that alerts are published on")
+    alert_false_per_day: float = Field(
+        1.0, gt=0, description="false alerts a day that the whole installation may raise, over all keys together"
+    )
+    alert_window_s: Literal[300, 3600] = Field(300, description="width of the windows that are watched: 300 or 3600")
+    alert_settling_s: int = Field(
+        300, ge=0, description="a window is read once, when event time is so far beyond its end; later posts come late"
+    )
+    alert_min_posts: float = Field(
+        5.0, ge=1, description="independent posts that a key needs in a window for its detector to read it"
+    )
+    alert_min_complete: float = Field(
+        0.95, ge=0, le=1, description="windows of which less was analysed are skipped, and say so"
+    )
+    alert_warm_up_s: int = Field(
+        3 * DAY_S, ge=300, description="a key is watched for so long before its first alert: its level is learned"
+    )
+    alert_cool_down_s: int = Field(6 * 3600, ge=0, description="a key that raised an alert raises no other for so long")
+    alert_entities: int = Field(200, ge=0, description="entities watched in a window, those mentioned most")
+    alert_contrast_posts: int = Field(
+        5000, ge=0, description="newest posts in `enriched` that an alert's words and examples are looked for in"
+    )
+    alert_history: int = Field(10_000, ge=1, description="alerts kept in Redis, the newest ones")
+    alert_webhooks: SecretStr = Field(
+        SecretStr(""), description="URLs that alerts are posted to, comma-separated; secret, since many hold a token"
+    )
+    alert_webhook_secret: SecretStr | None = Field(
+        None, description="signs webhooks (Standard Webhooks); whsec_ and base64 of 24 to 64 random bytes"
+    )
+    alert_webhook_timeout_s: float = Field(15.0, gt=0, description="deadline of one webhook call")
+    alert_webhook_attempts: int = Field(
+        10,
+        ge=1,
+        description="failed calls before an alert goes to the undelivered list; about 9 hours with the default",
+    )
+    alert_webhook_plain_http: bool = Field(False, description="allow http:// to other machines than this one")
+
     stalled_after_s: float = Field(
         600.0,
         gt=0,
@@ -166,10 +204,18 @@ class Settings(BaseSettings):
         """Refuse combinations that cannot work."""
         if self.kafka_protocol.startswith("SASL") and not (self.kafka_username and self.kafka_password):
             raise ValueError("the SASL protocols need POLYVOX_KAFKA_USERNAME and POLYVOX_KAFKA_PASSWORD")
-        outputs = {self.enriched_topic, self.dead_letters_topic}
-        if len(outputs) < 2 or outputs & set(self.input_topics):
-            raise ValueError("input, enriched and dead-letter topics must be different topics")
+        outputs = {self.enriched_topic, self.dead_letters_topic, self.alerts_topic}
+        if len(outputs) < 3 or outputs & set(self.input_topics):
+            raise ValueError("input, enriched, dead-letter and alert topics must be different topics")
+        if self.webhook_urls and self.alert_webhook_secret is None:
+            raise ValueError("POLYVOX_ALERT_WEBHOOKS needs POLYVOX_ALERT_WEBHOOK_SECRET, which signs what is sent")
         return self
+
+    @property
+    def webhook_urls(self) -> tuple[str, ...]:
+        """Where alerts are posted to."""
+        found = self.alert_webhooks.get_secret_value().split(",")
+        return tuple(url.strip() for url in found if url.strip())
 
     @property
     def bundle_dir(self) -> Path:

@@ -36,6 +36,15 @@ class Log(StrEnum):
     STORE_OUTAGE = "store_outage"
     STORE_WARNING = "store_warning"
     FOREIGN_RECORD = "foreign_record"
+    ALERTS_LEADING = "alerts_leading"
+    ALERTS_NOT_LEADING = "alerts_not_leading"
+    ALERTS_WAIT = "alerts_wait"
+    ALERT_RAISED = "alert_raised"
+    ALERT_SUPPRESSED = "alert_suppressed"
+    ALERT_UNDELIVERED = "alert_undelivered"
+    WEBHOOK_FAILED = "webhook_failed"
+    INDEX_UNCORRECTED = "index_uncorrected"
+    WINDOWS_SKIPPED = "windows_skipped"
 
 
 _FORBIDDEN = frozenset({"text", "post", "value", "body", "password"})
@@ -129,6 +138,21 @@ WAITING = Gauge("polyvox_waiting_records", "Records read and without an outcome.
 LAG = Gauge("polyvox_lag_records", "Records behind the log end.", ["topic", "partition"], registry=REGISTRY)
 INFERENCE_UP = Gauge("polyvox_inference_up", "1 while inference answers.", registry=REGISTRY)
 RETRIES = Counter("polyvox_retries_total", "Calls tried again.", ["target"], registry=REGISTRY)  # triton, redis
+
+ALERTS = Counter("polyvox_alerts_total", "Alerts raised, each once.", ["kind", "direction"], registry=REGISTRY)
+ALERTS_SUPPRESSED = Counter(
+    "polyvox_alerts_suppressed_total",
+    "Signals, and windows of keys, that could raise no alert.",
+    ["reason"],
+    registry=REGISTRY,
+)  # reason: control (too weak among all keys), incomplete, outage, model_changed
+ALERT_DELIVERIES = Counter(
+    "polyvox_alert_deliveries_total", "Deliveries of alerts.", ["channel", "result"], registry=REGISTRY
+)  # channel: kafka, webhook; result: sent, found, failed, given_up
+ALERT_LEADER = Gauge("polyvox_alert_leader", "1 in the worker that reads windows and raises alerts.", registry=REGISTRY)
+WINDOWS_BEHIND = Gauge(
+    "polyvox_alert_windows_behind", "Settled windows that are not read; told by the leader.", registry=REGISTRY
+)
 
 
 def exposition() -> bytes:

@@ -20,7 +20,9 @@ OWNERS = {
     "pydantic_settings": ["settings.py"],
     "msgspec": [
         "events.py",
+        "alert_event.py",
         "reference.py",
+        "alerts",
         "entities",
         "feeds",
         "stream",
@@ -49,7 +51,7 @@ OWNERS = {
     "onnxruntime": ["analysis/embedded.py", "model"],
     "faust": ["stream"],
     "aiokafka": ["stream"],
-    "aiohttp": ["stream"],
+    "aiohttp": ["stream", "alerts"],
     "uvloop": ["stream"],
     "kafka": ["feeds"],
     "pyarrow": ["feeds"],
@@ -70,11 +72,12 @@ BELOW = {
     "analysis": ["text"],
     "feeds": [],
     "opinion": [],
-    "stream": ["analysis", "entities", "feeds", "opinion", "text"],
+    "alerts": ["entities", "feeds", "opinion", "text"],
+    "stream": ["alerts", "analysis", "entities", "feeds", "opinion", "text"],
     "model": ["analysis", "text"],
-    "local": ["feeds", "opinion", "analysis", "entities"],
+    "local": ["alerts", "feeds", "opinion", "analysis", "entities"],
     "verify": ["feeds", "opinion", "stream"],
-    "cli": ["analysis", "entities", "feeds", "local", "model", "opinion", "stream", "text", "verify"],
+    "cli": ["alerts", "analysis", "entities", "feeds", "local", "model", "opinion", "stream", "text", "verify"],
 }
 
 

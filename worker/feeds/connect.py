@@ -154,8 +154,8 @@ def consumer(settings: Settings, isolation: Isolation = "read_uncommitted") -> I
 
 
 @contextmanager
-def producer(settings: Settings) -> Iterator[KafkaProducer]:
-    """A producer that waits for all replicas; errors as in `broker_errors`.
+def producer(settings: Settings, delivery_timeout_ms: int = DELIVERY_TIMEOUT_MS) -> Iterator[KafkaProducer]:
+    """A producer that waits for all replicas, each record so long at most; errors as in `broker_errors`.
 
     The largest request is the larger of Kafka's default and the setting: the broker has the last word.
     """
@@ -166,7 +166,7 @@ def producer(settings: Settings) -> Iterator[KafkaProducer]:
             acks="all",
             enable_idempotence=settings.kafka_idempotence,
             allow_auto_create_topics=False,
-            delivery_timeout_ms=DELIVERY_TIMEOUT_MS,
+            delivery_timeout_ms=delivery_timeout_ms,
             max_block_ms=REQUEST_TIMEOUT_MS,
             max_request_size=max(1_048_576, settings.max_record_bytes + 4096),
         )

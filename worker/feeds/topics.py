@@ -17,7 +17,7 @@ def ensure_topics(settings: Settings) -> list[str]:
     """Create the missing ones of the input and output topics; the names of those that were created.
 
     An output topic has one partition for each (input topic, partition): number of input topics x the partitions of
-    the largest. An existing topic is never changed.
+    the largest; alerts, which are few, have one in all. An existing topic is never changed.
 
     Raises:
         ConfigInvalid: an existing output topic has too few partitions.
@@ -25,10 +25,11 @@ def ensure_topics(settings: Settings) -> list[str]:
     """
     outputs = (settings.enriched_topic, settings.dead_letters_topic)
     with admin(settings) as client:
-        found = _partition_counts(client, [*settings.input_topics, *outputs])
+        found = _partition_counts(client, [*settings.input_topics, *outputs, settings.alerts_topic])
         inputs = {topic: found.get(topic, settings.partitions) for topic in settings.input_topics}
         wanted = inputs | dict.fromkeys(outputs, len(inputs) * max(inputs.values()))
         _refuse_too_few({topic: found[topic] for topic in outputs if topic in found}, wanted)
+        wanted[settings.alerts_topic] = 1
         missing = {topic: count for topic, count in wanted.items() if topic not in found}
         _create(client, missing, settings)
     return list(missing)

@@ -128,13 +128,13 @@ class Link:
         except tuple(ERRORS) as error:
             raise translate(error, doing, self.address) from error
 
-    async def run(self, script: Script, key: str, argument: bytes, doing: str) -> list[Any]:
+    async def run(self, script: Script, key: str, *arguments: bytes | str, doing: str) -> list[Any]:
         """Run a script of one key, sent in full when Redis does not know it (first use, restart, SCRIPT FLUSH)."""
         async with self.use(doing) as client:
             try:
-                reply = await client.evalsha(script.sha1, 1, key, argument)
+                reply = await client.evalsha(script.sha1, 1, key, *arguments)
             except foreign.NoScriptError:
-                reply = await client.eval(script.text, 1, key, argument)
+                reply = await client.eval(script.text, 1, key, *arguments)
         return list(reply)
 
     async def check(self) -> list[str]:

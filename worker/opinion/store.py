@@ -190,7 +190,7 @@ class AggregateStore:
         }
         author_hash = await self._authors.ready()
         argument = BatchWriter(self._retention, author_hash, self._clock.unix_ms()).write(outcomes, header)
-        reply = await self._link.run(self._script, keys.prefix(shard), argument, "applying a batch")
+        reply = await self._link.run(self._script, keys.prefix(shard), argument, doing="applying a batch")
         if reply[0] == "lost":
             raise position_lost(shard, consumed, int(reply[1]))
         return reply[0], reply[1], reply[2], reply[3]

@@ -92,7 +92,7 @@ class RedisStories:
             "entries_limit": self._entries_limit,
             "posts": [_row(post) for post in posts],
         }
-        reply = await self._link.run(DECIDE, keys.STORIES, encode(batch), "deciding stories")
+        reply = await self._link.run(DECIDE, keys.STORIES, encode(batch), doing="deciding stories")
         return [Decision(*pair) for pair in zip(reply[::2], reply[1::2], strict=True)]
 
 

@@ -23,6 +23,8 @@ from worker.stream.aggregate import AggregateParts, AggregateStage
 from worker.stream.enrich import EnrichParts, EnrichStage
 from worker.stream.kafka import KafkaPublisher
 from worker.stream.records import Routes, SourceRecord, TopicPartition
+from worker.stream.shifts import Shifts
+from worker.stream.watching import open_shifts
 from worker.telemetry import Log, get_logger
 from worker.text.language import Identifier
 from worker.timing import Backoff, SystemClock
@@ -63,6 +65,7 @@ class Stages:
         self._settings = settings
         self._by_name: dict[str, Stage] = {}
         self._aggregate: AggregateStage | None = None
+        self._shifts: Shifts | None = None
         self._closers: list[Callable[[], Awaitable[None]]] = []
         self._waits_for = "the start"
         self.assigned: set[TopicPartition] = set()
@@ -98,6 +101,10 @@ class Stages:
             stage.failed.add_done_callback(end_process_of)
         self._waits_for = "partitions"
         self._closers.append(store.aclose)
+        if self._aggregate is not None:
+            self._shifts = await open_shifts(settings, routes, lambda: any(self.outages.values()))
+            self._shifts.failed.add_done_callback(end_process_of)
+            self._closers.insert(0, self._shifts.aclose)
 
     async def _open_enrich(self, routes: Routes, store: AggregateStore, stories: RedisStories) -> None:
         settings = self._settings

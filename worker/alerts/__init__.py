@@ -1,0 +1,1 @@
+"""From settled windows to alerts, and from there to Kafka, Redis pub/sub and webhooks: each alert once."""

@@ -1,0 +1,90 @@
+"""The parts of the alerts, from the settings."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+
+from worker.alerts.aggregates import AggregateWindows
+from worker.alerts.compose import Composer
+from worker.alerts.delivery import Outlets
+from worker.alerts.leader import LeaderParts
+from worker.alerts.redis_store import RedisAlertStore
+from worker.alerts.topic import KafkaAlertTopic
+from worker.alerts.watched import Watcher
+from worker.alerts.webhook import open_session, webhooks
+from worker.analysis.bundle import Bundle
+from worker.errors import ConfigInvalid, ModelInvalid
+from worker.feeds.recent import recent_posts
+from worker.opinion.client import Link
+from worker.opinion.index.correction import Confusions, Counts
+from worker.opinion.reader import RedisReader
+from worker.opinion.shifts.limits import Limits
+from worker.settings import Settings
+from worker.stream.backlog import Outages, waiting_shards
+from worker.stream.records import Routes
+from worker.stream.shifts import ShiftParts, Shifts
+from worker.telemetry import Log, get_logger
+from worker.timing import SystemClock
+
+UNCORRECTED: Counts = ((1000, 0, 0, 0), (0, 1000, 0, 0), (0, 0, 1000, 0))
+"""For a model that was published without matrices: labels are taken as they are."""
+
+
+async def open_shifts(settings: Settings, routes: Routes, away: Callable[[], bool]) -> Shifts:
+    """Start the alerts of this process; what they need is connected at its first use.
+
+    Args:
+        settings: servers, limits, webhooks.
+        routes: which partition holds what.
+        away: whether a server is known to be away.
+
+    Raises:
+        ConfigInvalid: webhooks that cannot work.
+    """
+    link, clock = Link.of(settings), SystemClock()
+    session = open_session(settings)
+    outages = Outages(away, clock)
+    windows = AggregateWindows(RedisReader(link), settings, clock)
+    watcher = Watcher(await asyncio.to_thread(confusions_of, settings), limits_of(settings))
+    recent = partial(recent_posts, settings, settings.alert_contrast_posts)
+    store = RedisAlertStore(link, settings, clock)
+    leader = LeaderParts(
+        store=store,
+        windows=windows,
+        watcher=watcher,
+        compose=Composer(windows, watcher, recent, clock).compose,
+        clock=clock,
+        waiting=partial(asyncio.to_thread, waiting_shards, settings, routes),
+        outage=outages.during,
+    )
+    outlets = Outlets(store, KafkaAlertTopic(settings), webhooks(settings, session, clock))
+    shifts = Shifts(ShiftParts(leader, outlets, outages, (session.close, store.aclose)), settings)
+    shifts.start()
+    return shifts
+
+
+def limits_of(settings: Settings) -> Limits:
+    """What is declared of alerts."""
+    return Limits(
+        false_alerts_per_day=settings.alert_false_per_day,
+        window_s=settings.alert_window_s,
+        minimum_posts=settings.alert_min_posts,
+        minimum_completeness=settings.alert_min_complete,
+        warm_up_s=settings.alert_warm_up_s,
+        cool_down_s=settings.alert_cool_down_s,
+    )
+
+
+def confusions_of(settings: Settings) -> Confusions:
+    """The matrices that were published with the model; without them, labels are taken as they are, with a warning."""
+    try:
+        found = Bundle.load(settings.bundle_dir).calibration.confusions
+        why = "the model was published without confusion matrices"
+    except (ConfigInvalid, ModelInvalid) as error:  # a worker that only aggregates may have no model beside it
+        found, why = (), str(error)
+    if not found:
+        get_logger().warning(Log.INDEX_UNCORRECTED, error=why)
+        return Confusions.of([("", "social", UNCORRECTED, True)])
+    return Confusions.of([(each.language, each.domain, each.counts, each.pooled) for each in found])
