@@ -55,7 +55,7 @@ class NotDelivered(Transient):
         for_good: the receiver wants no more of them.
     """
 
-    def __init__(self, detail: str, *, for_good: bool) -> None:
+    def __init__(self, detail: str, *, for_good: bool = False) -> None:
         super().__init__(f"webhook: {detail}")
         self.for_good = for_good
 

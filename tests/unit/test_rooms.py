@@ -64,7 +64,7 @@ BELOW = {
     "analysis": ["text"],
     "feeds": [],
     "opinion": [],
-    "alerts": ["feeds", "opinion", "text"],
+    "alerts": ["analysis", "feeds", "opinion", "text"],
     "stream": ["alerts", "analysis", "feeds", "opinion", "text"],
     "model": ["analysis", "text"],
     "local": ["alerts", "feeds", "opinion", "analysis"],
