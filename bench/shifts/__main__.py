@@ -29,8 +29,8 @@ SEED = 20261125
 PARTS = {
     "independent_keys": lambda scale: rates.measure(500, round(90 * scale) + 10 * (scale < 1), SEED, shared=False),
     "keys_sharing_posts": lambda scale: rates.measure(500, round(90 * scale) + 10 * (scale < 1), SEED + 1, shared=True),
-    "delays_200": lambda scale: delays.figures(delays.measure(200, max(round(200 * scale), 30), SEED + 2)),
-    "delays_1000": lambda scale: delays.figures(delays.measure(1000, max(round(200 * scale), 30), SEED + 3)),
+    "delays_200": lambda scale: delays.figures(delays.measure(200, max(round(300 * scale), 30), SEED + 2)),
+    "delays_1000": lambda scale: delays.figures(delays.measure(1000, max(round(300 * scale), 30), SEED + 3)),
     "scenarios": lambda scale: scenarios.figures(scenarios.measure(max(round(400 * scale), 60), SEED + 4)),
     "coverage": lambda scale: coverage.measure(max(round(4000 * scale), 100), SEED + 5),
     "decomposition": lambda scale: planted.measure(max(round(600 * scale), 40), SEED + 6),

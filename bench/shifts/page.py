@@ -120,7 +120,8 @@ PAGE = """\
 # The sentiment index and its shifts
 
 Written by `make bench-shifts` (`python -m bench.shifts`); do not edit. Seed {seed}; this run took {seconds:.0f} s on
-two processes ({processor}). Long runs use simulated counts of labels, drawn through the shipped model's confusion matrices.
+two processes ({processor}). Long runs use simulated counts of labels, drawn through the shipped
+model's confusion matrices.
 
 **{missed}**
 
@@ -153,7 +154,7 @@ in which nothing shifts. "Sharing posts": 100 of the keys are source classes and
 
 After {days} days of history sentiment drops at once. The limit is the optimal CUSUM that knows the drop in advance and
 reads every single label, at the same average run length, plus one window of 5 minutes and 2 minutes of settling. Alerts
-are those of one key among 500 with 1 false alert a day. Means over 200 keys.
+are those of one key among 500 with 1 false alert a day. Means over 300 keys.
 
 {delays}
 
@@ -178,8 +179,8 @@ once: that copies are recognised as copies is not measured here.
 ## What a shift is made of
 
 Net sentiment corrected but with each side's own mix is what people see move. It is taken apart into language mix,
-source mix, topic mix and sentiment itself by Shapley values over all 16 exchanges of the four. Cases with one planted cause,
-6,000 posts a side, labels drawn as the model would give them:
+source mix, topic mix and sentiment itself by Shapley values over all 16 exchanges of the four. Cases with one
+planted cause, 6,000 posts a side, labels drawn as the model would give them:
 
 {decomposition}
 """

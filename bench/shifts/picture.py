@@ -62,10 +62,10 @@ def _plot(path: Path, value: Floats, interval: Floats, rates: Floats, limit: flo
     evidence.invert_yaxis()
     evidence.set_ylabel("false signals\na day, this strong")
     evidence.set_xlabel("hours since the drop of 15 points")
-    for axes in (index, evidence):
+    for axes, place in ((index, "lower left"), (evidence, "upper left")):
         axes.axvline(0, color="#999999", linestyle=":")
         axes.axvline(alert, color="#a50f15")
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, loc="lower left", fontsize=8)
-    index.annotate(f"alert after {alert:.1f} h", (alert, float(interval.max())), color="#a50f15", fontsize=9)
+        axes.legend(frameon=False, loc=place, fontsize=8)
+    index.annotate(f" alert after {alert:.1f} h", (alert, float(interval.max())), color="#a50f15", fontsize=9)
     drawing.savefig(path)

@@ -98,6 +98,18 @@ def test_a_change_of_mix_does_not_move_the_index(mix: list[float]) -> None:
     assert point(changed, standard).net.value == pytest.approx(point(usual, standard).net.value, abs=1e-9)
 
 
+@given(mix=st.lists(st.floats(0.2, 1), min_size=3, max_size=3), moved=st.floats(-0.1, 0.1))
+def test_weights_are_fixed_also_when_strata_move_apart(mix: list[float], moved: float) -> None:
+    """With posts enough, a stratum's own shift counts with its fixed weight, whatever its part of the posts is."""
+    standard = Standard.of(mixed((0.5, 0.3, 0.2)))
+    shares = np.array(mix) / sum(mix)
+    now = {
+        cell(*stratum): expected(TRUE + np.array([-moved, 0, moved]) * place, 2000 * share, *stratum)
+        for place, (stratum, share) in enumerate(zip(STRATA, shares, strict=True))
+    }
+    assert point(now, standard).net.value == pytest.approx(2 * moved * (0.3 * 1 + 0.2 * 2), abs=1e-4)
+
+
 def test_an_empty_stratum_is_taken_to_have_moved_as_the_others() -> None:
     """It neither lends its weight to strata of another level nor holds the index back."""
     calm, angry = np.array([0.1, 0.5, 0.4]), np.array([0.6, 0.3, 0.1])

@@ -123,6 +123,15 @@ def test_a_language_that_comes_is_a_change_of_mix() -> None:
     assert parts[0].value == pytest.approx(moved)
 
 
+def test_a_topic_of_one_post_tells_little_of_its_sentiment() -> None:
+    """That it grows is hardly a change of topic mix towards what its single post said."""
+    before = {cell(topic="a"): independent(300, 400, 300, 100), cell(topic="b"): independent(0, 0, 1, 0)}
+    after = {cell(topic="a"): independent(300, 400, 300, 100), cell(topic="b"): independent(300, 400, 300, 100)}
+    moved, parts = decompose(before, after, CONFUSIONS)
+    assert abs(moved) < 0.01
+    assert abs(parts[FACTORS.index("topic_mix")].value) < 0.05
+
+
 def test_a_side_without_posts_is_refused() -> None:
     """There is nothing to compare."""
     with pytest.raises(ValueError, match="none"):

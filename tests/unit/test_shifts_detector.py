@@ -58,6 +58,14 @@ def test_a_shift_is_found_with_its_direction_size_and_beginning(settled: State, 
     assert min(one.false_per_day for one in signals) < first.false_per_day / 10
 
 
+def test_it_reads_the_value_without_bounds(settled: State) -> None:
+    """Values that were brought into bounds are biased in small windows: a detector would learn that as a level."""
+    seen = observation(7 * DAY, 0.5)
+    assert seen.point is not None
+    bounded = msgspec.structs.replace(seen.point, net=msgspec.structs.replace(seen.point.net, value=0.1))
+    assert step(settled, msgspec.structs.replace(seen, point=bounded), LIMITS) == step(settled, seen, LIMITS)
+
+
 def test_it_warms_up_before_it_speaks() -> None:
     """No signal in the warm-up, whatever happens, and the state says that it is one."""
     state, signals = run(State(), [0.0] * (DAY // 4) + [-0.9] * (DAY // 4))
@@ -128,7 +136,9 @@ def test_another_model_warms_up_again_and_does_not_alert(settled: State) -> None
 def test_after_an_alert_it_starts_from_the_new_level_and_cools_down(settled: State) -> None:
     """The lasting shift is not reported again; a second shift is, once the cool-down is over."""
     state, signals = run(settled, noise(40, 3) - 0.3, 7 * DAY)
+    level = state.mean[0]
     state = acknowledge(state, signals[-1], LIMITS)
+    assert state.mean[0] == pytest.approx(level + signals[-1].size)
     assert (state.phase, state.epoch) == ("cooling_down", settled.epoch + 1)
     state, quiet = run(state, noise(DAY, 4) - 0.3, 7 * DAY + 40)
     assert quiet == []
@@ -197,6 +207,23 @@ def test_residuals_are_independent_and_of_variance_one_from_the_first_day() -> N
         squares.append(residual**2 * bank.information[:, 0, 0])
         assert before.shape == bank.excess.shape
     assert np.mean(squares[20:]) == pytest.approx(1, abs=0.03)
+
+
+def test_noise_beyond_what_posts_explain_is_learned() -> None:
+    """Windows twice as noisy as their posts say: after the warm-up hardly more signals than without."""
+    random, keys = np.random.default_rng(9), 150
+    signals = []
+    for times in (1.0, 2.0):
+        bank, held, first = Bank.new(keys), np.zeros(keys, dtype=bool), 0
+        for at in range(8 * DAY):
+            values = random.normal(0, (times * VARIANCE) ** 0.5, keys)
+            advance(bank, Window(at * 300, values, np.full(keys, VARIANCE), np.ones(keys, dtype=bool)), Limits())
+            verdict = judge(bank, held, bank.observed_s <= Limits().warm_up_s, Limits())
+            held, first = verdict.held, first + int(verdict.first.sum())
+        signals.append(first)
+        assert bank.dispersion.mean() == pytest.approx(times, abs=0.2)
+    assert signals[0] < 50
+    assert signals[1] < 2 * signals[0] + 15
 
 
 def test_the_rate_falls_with_evidence_and_counts_windows_per_day() -> None:

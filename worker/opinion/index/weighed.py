@@ -10,7 +10,7 @@ from worker.opinion.index.correction import Floats
 
 USUAL_POSTS = 20.0
 """The usual labels count as so many posts in a stratum's variance, which would else be that of a handful of posts."""
-EXACT_POSTS = 100.0
+EXACT_POSTS = 50.0
 """A stratum has its whole fixed weight in a window where it has so many effective posts times its weight, and less in
 proportion to its posts below: fixed weights on a handful of posts would be mostly noise."""
 

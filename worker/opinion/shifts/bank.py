@@ -23,12 +23,14 @@ SIGNS: Floats = np.array([-1.0, 1.0])
 """Drops first."""
 PACE_WINDOWS = 288
 DISPERSION_WINDOWS = 2000
+PRIOR_WINDOWS = 200
+"""So many windows without noise of its own are believed of a new key."""
 LEVEL_AFTER_SHIFT_VARIANCE = 0.05**2
 """How far the level after an alert may be from where the shift seems to have taken it."""
 LARGEST_SQUARE = 9.0
 """Of a standardised residual: a sudden shift is not noise."""
-CHANCE = 3 * np.sqrt(2 / (2 * DISPERSION_WINDOWS))
-"""Noise beyond what posts explain counts only beyond three standard errors of its estimate."""
+CHANCE = 3.0
+"""Noise beyond what posts explain counts only beyond so many standard errors of its estimate."""
 
 
 @dataclass(slots=True)
@@ -82,11 +84,15 @@ def advance(bank: Bank, window: Window, limits: Limits) -> None:
     at = waves(window.start_s + limits.window_s / 2)
     forgetting = 1 + limits.window_s / limits.memory_s
     spread = bank.covariance @ at * forgetting
-    noise = window.variance * np.maximum(bank.dispersion - CHANCE, 1.0)
-    variance = np.where(window.read, noise + spread @ at, 1.0)
+    memory = np.minimum(bank.observed_s / limits.window_s + PRIOR_WINDOWS, DISPERSION_WINDOWS)
+    scale = np.maximum(bank.dispersion - CHANCE * np.sqrt(2 / memory), 1.0)
+    variance = np.where(window.read, window.variance * scale + spread @ at, 1.0)
     residual = np.where(window.read, window.value - bank.mean @ at, 0.0)
     _accumulate(bank, window, residual, variance)
-    _learn_noise(bank, window, residual**2 / variance, variance)
+    squares = scale * np.minimum(residual**2 / variance, LARGEST_SQUARE)
+    bank.dispersion += np.where(window.read, (squares - bank.dispersion) / memory, 0.0)
+    faster = np.where(bank.pace == 0, 1.0, 1 / PACE_WINDOWS)
+    bank.pace += np.where(window.read, faster * (1 / variance - bank.pace), 0.0)
     gain = np.where(window.read[:, None], spread / variance[:, None], 0.0)
     bank.mean += gain * residual[:, None]
     bank.covariance *= np.where(window.read, forgetting, 1.0)[:, None, None]
@@ -104,14 +110,6 @@ def _accumulate(bank: Bank, window: Window, residual: Floats, variance: Floats) 
     bank.excess = np.where(begins, 0.0, bank.excess) + information * residual[:, None, None]
     bank.information = np.where(begins, 0.0, bank.information) + information
     bank.sums = np.maximum(bank.sums + gained, 0.0)
-
-
-def _learn_noise(bank: Bank, window: Window, squares: Floats, variance: Floats) -> None:
-    """Running means of information and of squared residuals."""
-    first = bank.pace == 0
-    bank.pace += np.where(window.read, np.where(first, 1.0, 1 / PACE_WINDOWS), 0.0) * (1 / variance - bank.pace)
-    learned = np.minimum(squares, LARGEST_SQUARE) - bank.dispersion
-    bank.dispersion += np.where(window.read, learned / DISPERSION_WINDOWS, 0.0)
 
 
 def restart(bank: Bank, keys: NDArray[np.intp], size: Floats) -> None:
