@@ -112,13 +112,13 @@ class Settings(BaseSettings):
     story_retention_s: int = Field(
         2 * DAY_S,
         ge=3600,
-        description="how long after its last copy a story is remembered, at least; up to half as long again",
+        description="how long after its last copy a story is remembered, at most; at least half as long",
     )
     story_index_entries: int = Field(
         16_000_000,
         ge=0,
         le=33_000_000,
-        description="fingerprints remembered in half a story retention, at most: 15 of a new story, 3 of a copy, "
+        description="fingerprints remembered in half a story retention, at most: 14 of a new story, 1 of a copy, "
         "13 bytes each; posts beyond it are stories of their own",
     )
     entity_forms_per_window: int = Field(2000, ge=1, description="surface forms counted per window and partition")

@@ -92,7 +92,7 @@ def test_samples_are_the_lowest_priorities_in_any_order(opens: Opens) -> None:
         assert samples == {cell: wanted}
         assert await opened.reader.form_samples(SHARD, [HOUR], "apple") == [wanted]
         refs = await Queries(opened.reader, settings(), clock()).drill_down(THIS_HOUR, Where(entity="Apple"), 3)
-        assert [(ref.event_id, ref.offset) for ref in refs] == [
+        assert [(ref.event_id, ref.offset) for ref in refs.posts] == [
             (position(offset).event_id, offset) for _, offset in lowest[:3]
         ]
 

@@ -266,13 +266,13 @@ def test_an_outage_is_waited_out(bench: Bench) -> None:
 
 
 def test_copies_tell_the_story_of_the_first(bundle: Bundle) -> None:
-    """A retweet and a repeated id are copies, in the event itself; a second reading decides nothing anew."""
+    """A retweet and an id repeated by its source are copies; a second reading decides nothing anew."""
     words = "Boeing faces another costly delay after engineers in Seattle found serious cracks in its wings"
     values = [
         post(id="a", text=words),
         post(id="b", text=f"RT @x: {words}"),
         post(id="a", text="Now edited"),
-        post(id="c"),
+        post(id="a", source="elsewhere", text="Quite another post"),
     ]
     index = MemoryStories()
     for _ in range(2):

@@ -25,7 +25,7 @@ from worker.opinion.cells import (
     Outcome,
     Retention,
 )
-from worker.opinion.increments import FORM_CHARS, Increments, form_of, increments
+from worker.opinion.increments import FORM_CHARS, Increments, form_of, increments, language_key
 
 RETENTION = Retention.of(settings())
 LABELS = st.sampled_from(["negative", "neutral", "positive"])
@@ -117,6 +117,20 @@ def test_a_copy_has_a_cell_of_its_own() -> None:
     assert event is not None
     older = msgspec.structs.replace(event, story=None)
     assert of(replace(post(0), event=older)).cell == first.cell
+
+
+@given(st.from_regex(r"[a-z]{3}(-[A-Z][a-z]{3})?", fullmatch=True).filter(lambda tag: tag != "und"))
+def test_rare_languages_share_a_key(tag: str) -> None:
+    """A hint can name any language; those without a code of two letters count as (other), and the cells stay few."""
+    cell = of(post(0, Words(language=tag))).cell
+    assert cell is not None
+    assert cell.language == "(other)"
+
+
+@pytest.mark.parametrize("tag", ["en", "zh-Hant", "hi-Latn", "und", "yo"])
+def test_common_languages_have_keys_of_their_own(tag: str) -> None:
+    """All that are served, and what is undetermined."""
+    assert language_key(tag) == tag
 
 
 def test_details_are_kept_for_their_own_time() -> None:

@@ -13,9 +13,6 @@ Dimension = Literal["source_class", "language", "topic", "model_version"]
 Counting = Literal["each_story_once", "all_copies"]
 """What opinion is, and how far it reaches."""
 
-OTHER = "(other)"
-"""What is not listed by name, in answers that sum up to the whole."""
-
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -99,6 +96,14 @@ class Completeness:
             newest_event_ms=max(newest, default=None),
             complete=self.complete and other.complete,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What an answer rests on: how complete its posts are, and the models that labelled what counted."""
+
+    completeness: Completeness
+    model_versions: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

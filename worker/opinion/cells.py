@@ -21,6 +21,9 @@ MENTION_LEVELS: tuple[Level, ...] = ("five_minutes", "hour", "day")
 
 MICROS = 1_000_000
 
+OTHER = "(other)"
+"""What has no key of its own, so that answers sum up to the whole and keys stay few."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:

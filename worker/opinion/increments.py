@@ -17,6 +17,7 @@ from worker.opinion.cells import (
     MENTION_LEVELS,
     MICROS,
     NOTHING,
+    OTHER,
     POST_LEVELS,
     WIDTH_S,
     Bucket,
@@ -29,6 +30,7 @@ from worker.opinion.cells import (
 )
 
 FORM_CHARS = 64
+_UNDETERMINED = "und"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -108,7 +110,16 @@ def _of_post(event: EnrichedPost, broker_ms: int, retention: Retention, now_ms: 
 def _cell(event: EnrichedPost) -> Cell:
     """Where a post counts; one without a decision about its story, of an older version, counts as a first one."""
     is_copy = event.story is not None and event.story.copy
-    return Cell(event.source_class, event.language, event.topic.label, event.model.version, is_copy)
+    return Cell(event.source_class, language_key(event.language), event.topic.label, event.model.version, is_copy)
+
+
+def language_key(tag: str) -> str:
+    """The language that a post counts under: a publisher's hint may be any of 8,000 tags, and cells must stay few.
+
+    Tags of two letters (ISO 639-1, about 180), with a script or without, and `und` have keys of their own. Which do is
+    fixed and not decided by who comes first, so that a rebuild gives the same cells.
+    """
+    return tag if len(tag.partition("-")[0]) == 2 or tag == _UNDETERMINED else OTHER
 
 
 def _details_hour(buckets: Iterable[Bucket], retention: Retention, now_ms: int) -> Bucket | None:

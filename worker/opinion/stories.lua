@@ -1,18 +1,19 @@
--- Decide the story of each post of a bundle: the one that its event, its id or enough of its bands belong to, or a new
--- one. The first argument is written by worker/opinion/stories.py.
+-- Decide the story of each post of a bundle: the one that its id or enough of its bands belong to, or a new one. The
+-- first argument is written by worker/opinion/stories.py.
 --
 -- KEYS[1]  polyvox:{stories}: the prefix of every key here, so that all share one hash slot
 -- ARGV[1]  JSON: generation, expires_at_s, entries_limit, posts: {event id, bands needed, subset, field, subset, field, ...}
---          with the places of the event, of the post's id, then of each band
+--          with the places of the post's id and then of each band
 -- returns  per post: the event id of the story's first post, 'first', 'copy' or 'unindexed'
 --
--- Asking again for an event gives the same answer as long as it is remembered, so a repeated call is harmless.
+-- The id of a post is remembered with its story, and looked up first: asking again for a post gives the same answer as
+-- long as it is remembered, so a repeated call is harmless.
 
 local prefix = KEYS[1]
 local batch = cjson.decode(ARGV[1])
 local call = redis.call
 
-local GENERATIONS = 3 -- that are read; the present one is written
+local GENERATIONS = 2 -- that are read; the present one is written
 local NAMES_PER_KEY = 128
 
 local function whole(number)
@@ -60,7 +61,7 @@ end
 -- What is known under each band, and whether by an older generation.
 local function look_up(post)
   local found, old = {}, {}
-  for i = 7, #post, 2 do
+  for i = 5, #post, 2 do
     found[i], old[i] = find(post[i], post[i + 1])
   end
   return found, old
@@ -84,7 +85,7 @@ end
 -- A new story gets the bands that nobody has yet. Those of a known one are only kept alive, so that a story does not
 -- drift from copy to copy.
 local function remember_bands(post, value, is_new, found, old)
-  for i = 7, #post, 2 do
+  for i = 5, #post, 2 do
     if (is_new and not found[i]) or (found[i] == value and old[i]) then
       remember(post[i], post[i + 1], value)
     end
@@ -94,7 +95,7 @@ end
 local answers = {}
 for _, post in ipairs(batch.posts) do
   local found, old = {}, {}
-  local number = tonumber((find(post[3], post[4]))) or tonumber((find(post[5], post[6])))
+  local number = tonumber((find(post[3], post[4])))
   if not number then
     found, old = look_up(post)
     number = best_of(found, post[2])
@@ -107,7 +108,6 @@ for _, post in ipairs(batch.posts) do
     number = is_new and call('INCR', prefix .. ':numbers') or number
     local value = whole(number)
     remember(post[3], post[4], value)
-    remember(post[5], post[6], value)
     remember_bands(post, value, is_new, found, old)
     remember(names(number), value, first)
   elseif is_new then

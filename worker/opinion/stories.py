@@ -19,8 +19,8 @@ from worker.settings import Settings
 from worker.timing import Clock, SystemClock
 
 DECIDE = Script((Path(__file__).parent / "stories.lua").read_text(encoding="utf-8"))
-GENERATIONS = 3
-"""As in `stories.lua`: two that are over and the present one, each half a retention long."""
+GENERATIONS = 2
+"""As in `stories.lua`: the present one and the one before, each half a retention long."""
 
 _FIELD_BITS = 32
 
@@ -31,7 +31,7 @@ class Candidate:
 
     Args:
         event_id: of the original record, so that a requeued one is the same post.
-        post_id: the publisher's; a second event with it is a copy.
+        post_id: the publisher's, with its source; a second event with it is a copy.
         bands: hashes of the text, up to 63 bits each; none for a text that tells too little.
         needed: how many bands two copies share at least.
     """
@@ -60,7 +60,7 @@ class StoryIndex(Protocol):
     async def decide(self, posts: Sequence[Candidate]) -> list[Decision]:
         """The story of each post, as if they had been asked for one after the other.
 
-        Asking again for an event gives the same answer while it is remembered: a call may be repeated.
+        Asking again for a post gives the same answer while it is remembered: a call may be repeated.
 
         Raises:
             StoreUnavailable: retry the same call with a Backoff.
@@ -81,7 +81,7 @@ class RedisStories:
     def __init__(self, link: Link, settings: Settings, clock: Clock | None = None) -> None:
         self._link = link
         self._clock = clock or SystemClock()
-        self._generation_s = settings.story_retention_s // (GENERATIONS - 1)
+        self._generation_s = settings.story_retention_s // GENERATIONS
         self._entries_limit = settings.story_index_entries
 
     async def decide(self, posts: Sequence[Candidate]) -> list[Decision]:
@@ -100,7 +100,6 @@ class RedisStories:
 class MemoryStories:
     """The index in memory, with the semantics of the one in Redis; it forgets nothing and is never full."""
 
-    _events: dict[str, str] = field(default_factory=dict)
     _posts: dict[str, str] = field(default_factory=dict)
     _bands: dict[int, str] = field(default_factory=dict)
     _ages: dict[str, int] = field(default_factory=dict)
@@ -109,13 +108,12 @@ class MemoryStories:
         return [self._decide(post) for post in posts]
 
     def _decide(self, post: Candidate) -> Decision:
-        known = self._events.get(post.event_id) or self._posts.get(post.post_id) or self._by_bands(post)
+        known = self._posts.get(post.post_id) or self._by_bands(post)
         story = known or post.event_id
         if known is None:
             self._ages[story] = len(self._ages)
             for band in post.bands:
                 self._bands.setdefault(band, story)
-        self._events.setdefault(post.event_id, story)
         self._posts.setdefault(post.post_id, story)
         return Decision(story, "first" if story == post.event_id else "copy")
 
@@ -127,7 +125,8 @@ class MemoryStories:
 
 def _row(post: Candidate) -> list[str | int]:
     """A post as `stories.lua` reads it."""
-    places = [_place(_digest("event", post.event_id)), _place(_digest("post", post.post_id)), *map(_place, post.bands)]
+    id_digest = hashlib.blake2b(post.post_id.encode(), digest_size=8).digest()
+    places = map(_place, (int.from_bytes(id_digest, "big"), *post.bands))
     return [post.event_id, post.needed, *(number for place in places for number in place)]
 
 
@@ -135,7 +134,3 @@ def _place(digest: int) -> tuple[int, int]:
     """The subset and the field of a digest; a signed field of 32 bits takes 6 bytes in a small hash."""
     field = (digest >> keys.STORY_SUBSET_BITS) % (1 << _FIELD_BITS) - (1 << _FIELD_BITS - 1)
     return digest % (1 << keys.STORY_SUBSET_BITS), field
-
-
-def _digest(kind: str, text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, person=kind.encode()).digest(), "big")

@@ -56,6 +56,8 @@ class Decoding:
 
 
 def _candidate(draft: Draft) -> Candidate:
-    """What the story of a post is decided by."""
+    """What the story of a post is decided by; ids of different sources may be equal by chance."""
+    if draft.post is None:
+        raise RuntimeError("a draft without its post has no story")
     bands, needed = fingerprint(draft.text)
-    return Candidate(draft.placed.origin.event_id, draft.post.id if draft.post else "", bands, needed)
+    return Candidate(draft.placed.origin.event_id, f"{draft.post.source}\x1f{draft.post.id}", bands, needed)

@@ -16,15 +16,15 @@ from worker.opinion.answers import (
 )
 from worker.opinion.cells import Measures
 from worker.opinion.queries import posts, ranking, series, tallies
-from worker.opinion.queries.posts import PostRef
-from worker.opinion.queries.ranking import Asked, Mover, Voice
+from worker.opinion.queries.posts import PostRef, PostSample
+from worker.opinion.queries.ranking import Asked, Mover, Movers, Voice, Voices
 from worker.opinion.queries.sums import IDLE_MS, Sums
 from worker.opinion.queries.tallies import Cap, Tallied
 from worker.opinion.reader import Reader
 from worker.settings import Settings
 from worker.timing import Clock, SystemClock
 
-__all__ = ["IDLE_MS", "Asked", "Cap", "Mover", "PostRef", "Queries", "Tallied", "Voice"]
+__all__ = ["IDLE_MS", "Asked", "Mover", "Movers", "PostRef", "PostSample", "Queries", "Tallied", "Voice", "Voices"]
 
 
 class Queries:
@@ -98,7 +98,7 @@ class Queries:
         """
         return await ranking.top_entities(self._sums, window, n, where, counting)
 
-    async def share_of_voice(self, window: Window, asked: Asked, n: int = 10) -> list[Voice]:
+    async def share_of_voice(self, window: Window, asked: Asked, n: int = 10) -> Voices:
         """The `n` largest keys and `(other)` for all the rest, with their shares: they sum to 1, of nothing to 0.
 
         Raises:
@@ -106,15 +106,15 @@ class Queries:
         """
         return await ranking.share_of_voice(self._sums, window, asked, n)
 
-    async def top_movers(self, before: Window, after: Window, asked: Asked, n: int = 10) -> list[Mover]:
+    async def top_movers(self, before: Window, after: Window, asked: Asked, n: int = 10) -> Movers:
         """The `n` keys that moved most from one window to another, in volume or sentiment, beyond chance.
 
         Raises:
             ValueError: as `top_entities` and `breakdown`.
         """
-        return (await ranking.top_movers(self._sums, before, after, asked))[:n]
+        return await ranking.top_movers(self._sums, before, after, asked, n)
 
-    async def drill_down(self, window: Window, where: Where = EVERYTHING, n: int = 20) -> list[PostRef]:
+    async def drill_down(self, window: Window, where: Where = EVERYTHING, n: int = 20) -> PostSample:
         """Some posts of a window of hours or days, always the same: up to 8 of each cell, or of the form, in each hour.
 
         Empty beyond `POLYVOX_RETENTION_DETAILS_S`, and for minutes.

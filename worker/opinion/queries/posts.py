@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from worker.events import SourcePosition
-from worker.opinion.answers import Where, Window
+from worker.opinion.answers import Basis, Where, Window
 from worker.opinion.cells import Bucket, Sample
 from worker.opinion.increments import form_of
+from worker.opinion.queries.series import basis
 from worker.opinion.queries.sums import Sums
 from worker.opinion.queries.tallies import hours_of
 
@@ -32,18 +33,25 @@ class PostRef:
     hour: Bucket
 
 
-async def drill_down(sums: Sums, window: Window, where: Where, n: int) -> list[PostRef]:
+@dataclass(frozen=True, slots=True)
+class PostSample:
+    """Some posts of a window, and what the window holds."""
+
+    posts: tuple[PostRef, ...]
+    basis: Basis
+
+
+async def drill_down(sums: Sums, window: Window, where: Where, n: int) -> PostSample:
     """See `Queries.drill_down`."""
     if where.entity is not None and (where.topic or where.language or where.source_class or where.model_version):
         raise ValueError("sample posts of an entity are kept by the hour alone: ask without other filters")
     hours = [hour for bucket in sums.buckets(window) for hour in hours_of(bucket) if sums.details_kept(hour)]
-    if not hours:
-        return []
     found: list[tuple[Sample, str, Bucket]] = []
     for shard in await sums.reader.shards():
         for hour, samples in zip(hours, await _samples(sums, shard, hours, where), strict=True):
             found += [(sample, shard, hour) for sample in samples]
-    return [_ref(*one) for one in sorted(found, key=lambda one: (one[0].priority, one[1], one[0].offset))[:n]]
+    lowest = sorted(found, key=lambda one: (one[0].priority, one[1], one[0].offset))[:n]
+    return PostSample(tuple(_ref(*one) for one in lowest), await basis(sums, window, where))
 
 
 async def _samples(sums: Sums, shard: str, hours: Sequence[Bucket], where: Where) -> list[list[Sample]]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from worker.opinion.answers import (
     EVERYTHING,
-    OTHER,
+    Basis,
     Counting,
     Dimension,
     EntityCount,
@@ -20,7 +20,8 @@ from worker.opinion.answers import (
     takes_copies,
     total_of,
 )
-from worker.opinion.cells import NOTHING, Bucket, Measures
+from worker.opinion.cells import NOTHING, OTHER, Bucket, Measures
+from worker.opinion.queries.series import basis
 from worker.opinion.queries.sums import Sums, require_mentions
 
 By = Dimension | Literal["entity"]
@@ -47,6 +48,15 @@ class Voice:
 
 
 @dataclass(frozen=True, slots=True)
+class Voices:
+    """The largest keys and `(other)`; `missing_at_most` says how many mentions each entity's count can lack."""
+
+    voices: tuple[Voice, ...]
+    basis: Basis
+    missing_at_most: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Mover:
     """One key in two windows.
 
@@ -61,6 +71,15 @@ class Mover:
     after: Measures
     volume_z: float
     sentiment_z: float
+
+
+@dataclass(frozen=True, slots=True)
+class Movers:
+    """The keys that moved most, the most moved first."""
+
+    movers: tuple[Mover, ...]
+    before: Basis
+    after: Basis
 
 
 async def breakdown(
@@ -93,11 +112,12 @@ async def top_entities(sums: Sums, window: Window, n: int, where: Where, countin
     return TopEntities(entities=top, mentions=mentions, missing_at_most=missing)
 
 
-async def share_of_voice(sums: Sums, window: Window, asked: Asked, n: int) -> list[Voice]:
+async def share_of_voice(sums: Sums, window: Window, asked: Asked, n: int) -> Voices:
     """See `Queries.share_of_voice`."""
+    missing = 0
     if asked.by == "entity":
         top = await top_entities(sums, window, n, asked.where, asked.counting)
-        whole, named = top.mentions, [(one.form, one.measures) for one in top.entities]
+        missing, whole, named = top.missing_at_most, top.mentions, [(one.form, one.measures) for one in top.entities]
     else:
         groups = await breakdown(sums, window, [asked.by], asked.where, asked.counting)
         whole = NOTHING
@@ -108,25 +128,44 @@ async def share_of_voice(sums: Sums, window: Window, asked: Asked, n: int) -> li
     for _, measures in named:
         rest = rest.minus(measures)
     posts = max(1, whole.analysed)
-    return [Voice(key, measures, measures.analysed / posts) for key, measures in [*named, (OTHER, rest)]]
+    voices = tuple(Voice(key, measures, measures.analysed / posts) for key, measures in [*named, (OTHER, rest)])
+    return Voices(voices, await basis(sums, window, asked.where), missing)
 
 
-async def top_movers(sums: Sums, before: Window, after: Window, asked: Asked) -> list[Mover]:
+async def top_movers(sums: Sums, before: Window, after: Window, asked: Asked, n: int) -> Movers:
     """See `Queries.top_movers`."""
-    old_buckets, new_buckets = sums.buckets(before), sums.buckets(after)
+    old = _Side(await basis(sums, before, asked.where))
+    new = _Side(await basis(sums, after, asked.where))
     if asked.by == "entity":
-        require_mentions(old_buckets + new_buckets, asked.where)
-        old_counts, _ = await _form_counts(sums, old_buckets)
-        new_counts, _ = await _form_counts(sums, new_buckets)
-        names = sorted({*_most(old_counts)[:CANDIDATES], *_most(new_counts)[:CANDIDATES]})
-        old: Mapping[str, Measures] = await _of_forms(sums, old_buckets, names, asked)
-        new: Mapping[str, Measures] = await _of_forms(sums, new_buckets, names, asked)
-        old_all = await _all_mentions(sums, old_buckets, asked.where, asked.counting)
-        new_all = await _all_mentions(sums, new_buckets, asked.where, asked.counting)
-        return movers(old, new, old_all.analysed, new_all.analysed)
-    old = {key: found for (key,), found in (await breakdown(sums, before, [asked.by], *_how(asked))).items()}
-    new = {key: found for (key,), found in (await breakdown(sums, after, [asked.by], *_how(asked))).items()}
-    return movers(old, new, *(sum(one.analysed for one in side.values()) for side in (old, new)))
+        await _fill_by_entity(sums, (before, after), (old, new), asked)
+    else:
+        for side, window in ((old, before), (new, after)):
+            groups = await breakdown(sums, window, [asked.by], asked.where, asked.counting)
+            side.measures = {key: measures for (key,), measures in groups.items()}
+            side.posts = sum(measures.analysed for measures in groups.values())
+    return Movers(tuple(movers(old.measures, new.measures, old.posts, new.posts)[:n]), old.basis, new.basis)
+
+
+@dataclass(slots=True)
+class _Side:
+    """One of two windows."""
+
+    basis: Basis
+    measures: dict[str, Measures] = field(default_factory=dict)
+    posts: int = 0
+
+
+async def _fill_by_entity(sums: Sums, windows: tuple[Window, Window], sides: tuple[_Side, _Side], asked: Asked) -> None:
+    """Read the most mentioned forms of either window in both."""
+    buckets = [sums.buckets(window) for window in windows]
+    names: set[str] = set()
+    for each in buckets:
+        require_mentions(each, asked.where)
+        counts, _ = await _form_counts(sums, each)
+        names.update(_most(counts)[:CANDIDATES])
+    for side, each in zip(sides, buckets, strict=True):
+        side.measures = await _of_forms(sums, each, sorted(names), asked)
+        side.posts = (await _all_mentions(sums, each, asked.where, asked.counting)).analysed
 
 
 def movers(old: Mapping[str, Measures], new: Mapping[str, Measures], old_all: int, new_all: int) -> list[Mover]:
@@ -161,10 +200,6 @@ def _variance(measures: Measures) -> float:
     labels = measures.labelled + 3
     net = (measures.positive - measures.negative) / labels
     return (measures.positive + measures.negative + 2) / labels - net**2
-
-
-def _how(asked: Asked) -> tuple[Where, Counting]:
-    return asked.where, asked.counting
 
 
 def _most(counts: Counter[str]) -> list[str]:

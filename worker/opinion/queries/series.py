@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 
-from worker.opinion.answers import Completeness, Point, Where, Window, total_of
+from worker.opinion.answers import Basis, Completeness, Point, Where, Window, total_of
 from worker.opinion.cells import Bucket, Cell, Measures
 from worker.opinion.increments import form_of
 from worker.opinion.queries.sums import Sums, add_cells, completeness_of, require_mentions
@@ -88,6 +88,16 @@ async def series(sums: Sums, window: Window, where: Where) -> list[Point]:
         )
         for each in await windows(sums, window, where)
     ]
+
+
+async def basis(sums: Sums, window: Window, where: Where) -> Basis:
+    """What an answer over a whole window rests on."""
+    found = await windows(sums, replace(window, sum_of=1), where)
+    cells: Cells = {}
+    for each in found:
+        add_cells(cells, each.cells)
+    whole = reduce(Completeness.plus, (each.completeness for each in found)) if found else Completeness()
+    return Basis(whole, model_versions(cells))
 
 
 def model_versions(cells: Mapping[Cell, Measures]) -> tuple[str, ...]:
