@@ -146,7 +146,9 @@ class Settings(BaseSettings):
     alert_false_per_day: float = Field(
         1.0, gt=0, description="false alerts a day that the whole installation may raise, over all keys together"
     )
-    alert_window_s: Literal[300, 3600] = Field(300, description="width of the windows that are watched: 300 or 3600")
+    alert_window: Literal["five_minutes", "hour"] = Field(
+        "five_minutes", description="the windows that are watched; those of an hour cap the weight of authors"
+    )
     alert_settling_s: int = Field(
         300, ge=0, description="a window is read once, when event time is so far beyond its end; later posts come late"
     )
@@ -212,6 +214,11 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def alert_window_s(self) -> int:
+        """The width of the windows that are watched."""
+        return {"five_minutes": 300, "hour": 3600}[self.alert_window]
+
+    @property
     def webhook_urls(self) -> tuple[str, ...]:
         """Where alerts are posted to."""
         found = self.alert_webhooks.get_secret_value().split(",")
@@ -235,7 +242,7 @@ def load_settings(**overrides: object) -> Settings:
     Raises:
         ConfigInvalid: a setting is missing, malformed or contradicts another; names each.
     """
-    secrets_dir = os.environ.get("POLYVOX_SECRETS_DIR")
+    secrets_dir = os.environ.get("POLYVOX_SECRETS_DIR") or None
     try:
         return Settings(_secrets_dir=secrets_dir, **overrides)  # type: ignore[call-arg,arg-type]  # pydantic's
     except ValidationError as error:

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from rich.console import Console
 
+from tests.alert_samples import alert
+from worker.alert_event import decode_alert
 from worker.cli.analyze import read_line
 from worker.cli.console import printable
 from worker.cli.records import as_line, as_object
@@ -34,10 +36,13 @@ from worker.events import (
     position_headers,
 )
 from worker.feeds.log import Record
+from worker.local.opinions import Opinions
 from worker.local.outcomes import Outcomes
 from worker.local.report import Report, histogram_quantiles_ms, quantiles
 from worker.opinion.answers import Totals
 from worker.opinion.cells import Measures
+from worker.opinion.index.point import Estimate, IndexPoint
+from worker.opinion.queries import Mover
 from worker.telemetry import LATENCY_BUCKETS_S
 
 POSITION = SourcePosition("posts.social", "id", 2, 7)
@@ -216,11 +221,31 @@ def report() -> Report:
         dead_letter_reasons={"not_json": 1},
         enriched_ms={"p50": 1.0, "p95": 2.0, "p99": 3.0},
         aggregated_ms={"p50": 4.0, "p95": 5.0, "p99": 6.0},
-        by_language={"pt-BR": Measures(1, 0, 1)},
-        by_topic={"sport": Measures(2, 0, 0)},
-        top_entities=[(f"Benfica{ESCAPE}", Measures(2, 0, 0))],
-        totals=Totals(too_late={"minute": 4, "day": 3}),
+        topic_names={"medtop:04000000": "economy"},
+        opinions=Opinions(
+            totals=Totals(too_late={"minute": 4, "day": 3}),
+            by_language={"pt-BR": Measures(1, 0, 1)},
+            by_topic={"sport": Measures(2, 0, 0)},
+            top_entities=[(f"Benfica{ESCAPE}", Measures(2, 0, 0))],
+            index={"pt-BR": POINT},
+            movers=[Mover("medtop:04000000", Measures(1, 0, 3), Measures(3, 0, 1), 0.0, -2.5)],
+            alerts=[alert()],
+        ),
+        planted_at=datetime(2026, 11, 20, 10, 20, tzinfo=UTC),
     )
+
+
+POINT = IndexPoint(
+    net=Estimate(value=0.1, low=-0.2, high=0.4),
+    negative=Estimate(value=0.4, low=0.3, high=0.5),
+    neutral=Estimate(value=0.1, low=0.0, high=0.2),
+    positive=Estimate(value=0.5, low=0.4, high=0.6),
+    unbounded_net=0.1,
+    sampling_variance=0.01,
+    matrix_variance=0.01,
+    posts=2.0,
+    effective_posts=2.0,
+)
 
 
 def test_the_summary_holds_what_was_promised() -> None:
@@ -229,6 +254,9 @@ def test_the_summary_holds_what_was_promised() -> None:
     assert {"produced", "analysed", "dead_lettered", "languages", "events_per_s", "latency_ms"} <= set(summary)
     assert summary["events_per_s"] == 2.0
     assert summary["latency_ms"]["aggregated"]["p99"] == 6.0
+    assert summary["index"] == {"pt-BR": {"net": 0.1, "low": -0.2, "high": 0.4, "posts": 2.0}}
+    assert summary["movers"] == [{"key": "medtop:04000000", "volume_z": 0.0, "sentiment_z": -2.5}]
+    assert decode_alert(json.dumps(summary["alerts"][0])) == alert()
     json.dumps(summary, allow_nan=False)
 
 
@@ -240,4 +268,7 @@ def test_the_summary_for_people_names_everything() -> None:
     for part in ("pt-BR", "sport", "Benfica", "not_json", "published_at_clamped", "tombstone", "p99", "analyzer:1+0"):
         assert part in shown
     assert "3 posts are older" in shown
+    assert "+0.10 [-0.20, +0.40]" in shown
+    for part in ("top movers", "economy", "10:20 UTC", "planted", "sentiment     -0.20", "strike 3→40", "post-1"):
+        assert part in shown
     assert "\x1b" not in shown

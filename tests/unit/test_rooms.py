@@ -72,7 +72,7 @@ BELOW = {
     "analysis": ["text"],
     "feeds": [],
     "opinion": [],
-    "alerts": ["entities", "feeds", "opinion", "text"],
+    "alerts": ["analysis", "entities", "feeds", "opinion", "text"],
     "stream": ["alerts", "analysis", "entities", "feeds", "opinion", "text"],
     "model": ["analysis", "text"],
     "local": ["alerts", "feeds", "opinion", "analysis", "entities"],

@@ -34,7 +34,7 @@ class AggregateWindows:
         self._reader = reader
         self._queries = Queries(reader, settings, clock)
         self._clock = clock
-        self._level: Level = "hour" if settings.alert_window_s == WIDTH_S["hour"] else "five_minutes"
+        self._level: Level = settings.alert_window
         self._entities = settings.alert_entities
         self._mentions_needed = settings.alert_min_posts
         self._fine_kept_s = settings.retention_minute_s

@@ -135,16 +135,20 @@ class Composer:
 
 
 def contrasts_of(found: Findings, sides: tuple[Mapping[Cell, Tally], Mapping[Cell, Tally]], key: Key) -> list[Contrast]:
-    """The words, entities and topics that tell after from before, clearest first of each kind."""
+    """The words, entities and topics that tell after from before, clearest first of each kind.
+
+    Words only of a key in one language: elsewhere those of whichever language grew would come first.
+    """
     own = set(key.values)
     topics = [_topic_counts(side) for side in sides]
-    kinds: list[tuple[Literal["term", "entity", "topic"], Mapping[str, int], Mapping[str, int]]] = [
-        ("term", found.before.terms, found.after.terms),
-        ("entity", found.before.entities, found.after.entities),
-        ("topic", topics[0], topics[1]),
-    ]
+    kinds: dict[Literal["term", "entity", "topic"], tuple[Mapping[str, int], Mapping[str, int]]] = {
+        "entity": (found.before.entities, found.after.entities),
+        "topic": (topics[0], topics[1]),
+    }
+    if key.kind == "language_topic":
+        kinds["term"] = (found.before.terms, found.after.terms)
     made = []
-    for kind, before, after in kinds:
+    for kind, (before, after) in kinds.items():
         clear = [
             Contrast(kind=kind, name=each.term, z=each.z, before=each.before, after=each.after)
             for each in contrasts(before, after, CONTRASTS_LOOKED_AT)

@@ -55,6 +55,11 @@ class LeaderParts:
     outage: Callable[[Span], bool]
 
 
+def epoch_of(settings: Settings) -> str:
+    """What the store calls these detectors."""
+    return f"{DETECTORS}:{settings.alert_window_s}"
+
+
 class Leader:
     """Reads windows for as long as its token holds the lease.
 
@@ -69,7 +74,7 @@ class Leader:
         self._width_s = settings.alert_window_s
         self._settling_s = settings.alert_settling_s
         self._kept_s = settings.retention_minute_s
-        self._epoch = f"{DETECTORS}:{self._width_s}"
+        self._epoch = epoch_of(settings)
         self._next_s: int | None = None
         self._states: dict[Key, Watched] | None = None
 

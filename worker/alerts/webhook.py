@@ -58,7 +58,7 @@ class Webhook:
                 status = answer.status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             # The error's own text may hold the URL, and the URL a token.
-            raise NotDelivered(f"{self._where} cannot be reached ({type(error).__name__})", for_good=False) from None
+            raise NotDelivered(f"{self._where} cannot be reached ({type(error).__name__})") from None
         if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             gone = status == HTTPStatus.GONE  # the receiver wants no more: Standard Webhooks, "Delivery"
             raise NotDelivered(f"{self._where} answered {status}", for_good=gone)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from rich.console import Group, RenderableType
@@ -11,20 +11,22 @@ from rich.text import Text
 
 from worker.alert_event import Alert, Contrast, Estimate
 from worker.cli.console import printable
+from worker.opinion.index import point
 
 BAR_CHARS = 24
 CONTRASTS_SHOWN = 6
 
 
-def page(alert: Alert) -> RenderableType:
-    """What shifted, since when, why, and how sure that is."""
+def page(alert: Alert, topics: Mapping[str, str] | None = None) -> RenderableType:
+    """What shifted, since when, why, and how sure that is; `topics` names those whose ids it knows."""
+    names = topics or {}
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 2))
     table.add_row("index", Text.assemble(estimate(alert.before), "  to  ", estimate(alert.after)))
     table.add_row("window", f"{_time(alert.window_start)} to {_time(alert.window_end)} UTC, since {_time(alert.since)}")
     table.add_row("moved", causes(alert))
     for kind in ("term", "entity", "topic"):
         if found := [each for each in alert.contrasts if each.kind == kind]:
-            table.add_row(f"{kind}s" if kind != "entity" else "entities", contrasts(found))
+            table.add_row(f"{kind}s" if kind != "entity" else "entities", contrasts(found, names))
     if alert.examples:
         table.add_row("posts", Text(", ".join(printable(each, 40) for each in alert.examples)))
     if alert.related:
@@ -41,7 +43,7 @@ def page(alert: Alert) -> RenderableType:
     return Group(title, table)
 
 
-def estimate(found: Estimate) -> Text:
+def estimate(found: Estimate | point.Estimate) -> Text:
     """A value with its 95 % interval."""
     return Text.assemble(in_style(found.value), (f" [{found.low:+.2f}, {found.high:+.2f}]", "bright_black"))
 
@@ -62,9 +64,12 @@ def causes(alert: Alert) -> Table:
     return table
 
 
-def contrasts(found: Sequence[Contrast]) -> Text:
+def contrasts(found: Sequence[Contrast], names: Mapping[str, str]) -> Text:
     """Words with how often they were found before and after."""
-    shown = [f"{printable(each.name, 30)} {each.before}→{each.after}" for each in found[:CONTRASTS_SHOWN]]
+    shown = [
+        f"{printable(names.get(each.name, each.name), 40)} {each.before}→{each.after}"
+        for each in found[:CONTRASTS_SHOWN]
+    ]
     return Text(", ".join(shown))
 
 

@@ -8,9 +8,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from worker.cli.alert_page import estimate, page
 from worker.cli.console import printable
+from worker.local.opinions import Opinions
 from worker.local.report import Report
 from worker.opinion.cells import Measures
+from worker.opinion.queries import Mover
 
 BAR_CHARS = 30
 TOPICS_SHOWN = 12
@@ -20,22 +23,25 @@ GLYPHS = (("negative", "red", "▒"), ("neutral", "bright_black", "░"), ("posi
 
 
 def show(report: Report, console: Console) -> None:
-    """Print the summary: what was counted, what people think, how fast."""
+    """Print the summary: what was counted, what people think and what moved, how fast."""
+    opinions = report.opinions
     console.print()
     console.print(_heading("sentiment by language", _legend()))
-    console.print(_opinions(report.by_language, LANGUAGES_SHOWN))
+    console.print(Text("  right: the index, corrected for the model's errors, with its 95 % interval", "bright_black"))
+    console.print(_by_language(opinions))
     console.print(_heading("sentiment by topic", _legend()))
-    console.print(_opinions(report.by_topic, TOPICS_SHOWN))
+    console.print(_by_topic(opinions.by_topic, TOPICS_SHOWN))
     console.print(
         _heading("top entities", Text("mentions, and the net sentiment of the posts they stand in", "bright_black"))
     )
-    console.print(_entities(report.top_entities))
+    console.print(_entities(opinions.top_entities))
+    show_shifts(report, console)
     console.print(_heading("dead letters and flags", Text("")))
     console.print(_counts(report))
     console.print(_heading("speed", Text(report.model, "bright_black")))
     console.print(_speed(report))
     console.print()
-    late = report.totals.too_late.get("day", 0)
+    late = opinions.totals.too_late.get("day", 0)
     if late:
         console.print(f"{late} posts are older than the retention of days and in no table above", style="yellow")
 
@@ -48,12 +54,48 @@ def _legend() -> Text:
     return Text("  ").join([Text(f"{glyph} {label}", style) for label, style, glyph in GLYPHS])
 
 
-def _opinions(groups: Mapping[str, Measures], limit: int) -> Table:
+def _by_language(opinions: Opinions) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 2))
+    table.add_column(min_width=10)
+    table.add_column(justify="right")
+    for language, measures in list(opinions.by_language.items())[:LANGUAGES_SHOWN]:
+        point = opinions.index.get(language)
+        shown = Text("") if point is None else estimate(point.net)
+        table.add_row(printable(language, 40), str(measures.analysed), share_bar(measures), shown)
+    return table
+
+
+def _by_topic(groups: Mapping[str, Measures], limit: int) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 2))
     table.add_column(min_width=10)
     table.add_column(justify="right")
     for name, measures in list(groups.items())[:limit]:
         table.add_row(printable(name, 40), str(measures.analysed), share_bar(measures), _net(measures))
+    return table
+
+
+def show_shifts(report: Report, console: Console) -> None:
+    """Print what moved, and the alert that says so."""
+    opinions, at = report.opinions, report.planted_at
+    if at is not None:
+        since = Text(f"topics since {at:%H:%M} UTC, when the planted bad news begins", "bright_black")
+        console.print(_heading("top movers", since))
+        console.print(_movers(opinions.movers, report.topic_names))
+    remark = Text("planted: real posts, moved in time" if at is not None else "", "bright_black")
+    console.print(_heading("alerts", remark))
+    for alert in opinions.alerts:
+        console.print(page(alert, report.topic_names))
+    if not opinions.alerts:
+        console.print(Text("  none", "bright_black"))
+
+
+def _movers(movers: Sequence[Mover], names: Mapping[str, str]) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 2))
+    for mover in movers:
+        nets = Text.assemble(_net(mover.before), "  to  ", _net(mover.after))
+        posts = f"{mover.before.analysed} then {mover.after.analysed} posts"
+        beyond = f"sentiment {mover.sentiment_z:+.1f} σ, volume {mover.volume_z:+.1f} σ"
+        table.add_row(printable(names.get(mover.key, mover.key), 40), nets, posts, Text(beyond, "bright_black"))
     return table
 
 

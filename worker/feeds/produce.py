@@ -119,7 +119,7 @@ class _Sender:
     def _send(self, row: PostRow) -> None:
         self.watch.pace(self.counts.sent + len(self.unconfirmed))
         try:
-            self.unconfirmed.append((row, self.client.send(self.topic, key=row.key, value=row.value)))
+            self.unconfirmed.append((row, self.client.send(row.topic or self.topic, key=row.key, value=row.value)))
         except (kafka_errors.KafkaError, ValueError) as error:
             self._failed(row, error)
 

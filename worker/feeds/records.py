@@ -32,11 +32,15 @@ FORMATS: dict[str, Format] = {
 
 @dataclass(frozen=True, slots=True)
 class PostRow:
-    """A row to produce: `line` counts from 1 (a row of Parquet counts as a line); a null `value` is a tombstone."""
+    """A row to produce: `line` counts from 1 (a row of Parquet counts as a line); a null `value` is a tombstone.
+
+    It goes to `topic`, if it names one, and otherwise where all rows go.
+    """
 
     line: int
     key: bytes | None
     value: bytes | None
+    topic: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,32 +6,26 @@ import asyncio
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
-from worker.entities.table import load_aliases
-from worker.errors import ConfigInvalid, PolyvoxError
+from worker.errors import PolyvoxError
 from worker.feeds.produce import Watch, produce
-from worker.feeds.records import BadRow, open_feed
 from worker.feeds.topics import ensure_topics
 from worker.local.environment import REPOSITORY
+from worker.local.opinions import opinions, received, windows_are_read
 from worker.local.outcomes import Observer
 from worker.local.process import log_tail
+from worker.local.replay import Replayed, plan
 from worker.local.report import Report, histogram_quantiles_ms, quantiles
-from worker.local.samples import Sample, age_of, find_samples, moved
+from worker.local.samples import age_of, find_samples
 from worker.local.stack import Addresses, StackOptions, running_stack
 from worker.local.worker import WorkerProcess, get, running_worker, variables
-from worker.opinion.answers import Totals, Window
-from worker.opinion.cells import Measures
-from worker.opinion.client import Link
-from worker.opinion.queries import Queries
-from worker.opinion.reader import RedisReader
 from worker.settings import Settings, load_settings
 
 INPUTS = {"posts.social": "social", "posts.financial": "financial"}
 TICK_S = 0.2
-TOP_ENTITIES = 10
 
 
 @dataclass(frozen=True)
@@ -89,7 +83,8 @@ def run_demo(options: DemoOptions, listener: Listener) -> Report:
         ensure_topics(settings)
         log = Path(directory) / "worker.log"
         with running_worker(environment, log, listener.step) as worker, Observer(settings) as observer:
-            return Replay(options, settings, worker, observer, listener).run(samples)
+            replayed = plan(samples, age_of(samples, datetime.now(UTC)))
+            return Replay(options, settings, worker, observer, listener).run(replayed)
 
 
 def demo_variables(addresses: Addresses, models_dir: Path) -> dict[str, str]:
@@ -103,6 +98,11 @@ def demo_variables(addresses: Addresses, models_dir: Path) -> dict[str, str]:
         "POLYVOX_MODELS_DIR": str(models_dir.resolve()),
         "POLYVOX_HEALTH_HOST": "127.0.0.1",
         "POLYVOX_HEALTH_PORT": "0",
+        "POLYVOX_ALERT_WINDOW": "five_minutes",
+        "POLYVOX_ALERT_SETTLING_S": "60",
+        "POLYVOX_ALERT_WARM_UP_S": "5400",  # half of the time that the samples cover
+        "POLYVOX_ALERT_WEBHOOKS": "",
+        "POLYVOX_SECRETS_DIR": "",
     }
 
 
@@ -122,33 +122,24 @@ class Replay:
     progress_count: int = -1
     started_s: float = field(default_factory=time.monotonic)
 
-    def run(self, samples: list[Sample]) -> Report:
-        """Send everything, wait for every outcome and for the aggregates, and read the result back."""
-        self.total = sum(sample.count() for sample in samples)
-        age = age_of(samples, datetime.now(UTC))
+    def run(self, replayed: Replayed) -> Report:
+        """Send everything, wait for every outcome, the aggregates and the alerts, and read the result back."""
+        self.total = len(replayed.rows)
         self.listener.step(f"replay: {self.total} records from {self.options.samples}, the newest as of now")
-        for sample in samples:
-            self._send(sample, age)
+        if replayed.planted_at is not None:
+            self.listener.step(f"replay: a shift is planted: bad news from {replayed.planted_at:%H:%M} UTC on")
+        counts = produce(self.settings, next(iter(INPUTS)), iter(replayed.rows), Watch(pace=self._pace))
+        self.sent, self.tombstones = counts.sent, counts.tombstones
         self._wait(lambda: self.observer.outcomes.count >= self.sent)
         seconds = time.monotonic() - self.started_s
-        self._wait(lambda: asyncio.run(_totals(self.settings)).received >= self.sent)
-        return self._report(seconds)
+        self._wait(lambda: asyncio.run(received(self.settings)) >= self.sent)
+        self.listener.step("alerts: reading the windows that have settled")
+        self._wait(lambda: asyncio.run(windows_are_read(self.settings)))
+        return self._report(seconds, replayed.planted_at)
 
-    def _send(self, sample: Sample, age: timedelta) -> None:
-        base = self.sent
-
-        def pace(sent: int) -> None:
-            self.sent = base + sent
-            self._wait(lambda: self.sent - self.observer.outcomes.count < self.options.outstanding)
-
-        def refuse(row: BadRow) -> None:
-            raise ConfigInvalid(f"{sample.path}:{row.line}: {row.reason}: {row.detail}")
-
-        with open_feed(str(sample.path), check=sample.check) as feed:
-            rows = feed.rows if sample.check == "raw" else moved(feed.rows, age)
-            counts = produce(self.settings, sample.topic, rows, Watch(problem=refuse, pace=pace))
-        self.sent = base + counts.sent
-        self.tombstones += counts.tombstones
+    def _pace(self, sent: int) -> None:
+        self.sent = sent
+        self._wait(lambda: self.sent - self.observer.outcomes.count < self.options.outstanding)
 
     def _wait(self, done: Callable[[], bool]) -> None:
         """Return when `done`, telling the listener how far the replay is.
@@ -176,12 +167,12 @@ class Replay:
                 f"{log_tail(self.worker.log)}"
             )
 
-    def _report(self, seconds: float) -> Report:
+    def _report(self, seconds: float, planted_at: datetime | None) -> Report:
         outcomes = self.observer.outcomes
         status, exposition = get(self.worker.health, "/metrics")
         if status != 200:
             raise PolyvoxError(f"http://{self.worker.health}/metrics answered {status}: {exposition}")
-        opinions = asyncio.run(_opinions(self.settings, self.observer))
+        found = asyncio.run(opinions(self.settings, outcomes, planted_at))
         return Report(
             produced=self.sent - self.tombstones,
             analysed=outcomes.analysed,
@@ -196,46 +187,9 @@ class Replay:
             aggregated_ms=histogram_quantiles_ms(
                 exposition, "polyvox_outcome_latency_seconds", {"stage": "aggregated"}
             ),
-            by_language=opinions.by_language,
-            by_topic={outcomes.topics.get(topic, topic): found for topic, found in opinions.by_topic.items()},
-            top_entities=opinions.top_entities,
-            totals=opinions.totals,
+            topic_names=dict(outcomes.topics),
+            opinions=replace(
+                found, by_topic={outcomes.topics.get(topic, topic): each for topic, each in found.by_topic.items()}
+            ),
+            planted_at=planted_at,
         )
-
-
-@dataclass(frozen=True)
-class _Opinions:
-    """What the aggregates say."""
-
-    by_language: dict[str, Measures]
-    by_topic: dict[str, Measures]
-    top_entities: list[tuple[str, Measures]]
-    totals: Totals
-
-
-async def _totals(settings: Settings) -> Totals:
-    link = Link.of(settings)
-    try:
-        return await Queries(RedisReader(link), settings).totals()
-    finally:
-        await link.aclose()
-
-
-async def _opinions(settings: Settings, observer: Observer) -> _Opinions:
-    """Read the aggregates of the days that the samples lie in."""
-    outcomes = observer.outcomes
-    link = Link.of(settings)
-    queries = Queries(RedisReader(link), settings, name_of=load_aliases().name_of)
-    try:
-        if outcomes.first_event is None or outcomes.last_event is None:
-            return _Opinions({}, {}, [], await queries.totals())
-        window = Window("day", outcomes.first_event, outcomes.last_event + timedelta(seconds=1))
-        entities = await queries.top_entities(window, TOP_ENTITIES)
-        return _Opinions(
-            {language: found for (language,), found in (await queries.breakdown(window, ("language",))).items()},
-            {topic: found for (topic,), found in (await queries.breakdown(window, ("topic",))).items()},
-            [(entity.name, entity.measures) for entity in entities.entities],
-            await queries.totals(),
-        )
-    finally:
-        await link.aclose()

@@ -6,10 +6,12 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from worker.opinion.answers import Totals
-from worker.opinion.cells import Measures
+import msgspec
+
+from worker.local.opinions import Opinions
 
 QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 
@@ -29,10 +31,9 @@ class Report:
     dead_letter_reasons: Mapping[str, int]
     enriched_ms: Mapping[str, float]
     aggregated_ms: Mapping[str, float]
-    by_language: Mapping[str, Measures]
-    by_topic: Mapping[str, Measures]
-    top_entities: Sequence[tuple[str, Measures]]
-    totals: Totals
+    topic_names: Mapping[str, str]
+    opinions: Opinions
+    planted_at: datetime | None
 
     @property
     def events_per_s(self) -> float:
@@ -53,6 +54,16 @@ class Report:
             "seconds": round(self.seconds, 2),
             "latency_ms": {"enriched": dict(self.enriched_ms), "aggregated": dict(self.aggregated_ms)},
             "model": self.model,
+            "planted_at": self.planted_at.isoformat() if self.planted_at else None,
+            "index": {
+                language: {"net": point.net.value, "low": point.net.low, "high": point.net.high, "posts": point.posts}
+                for language, point in self.opinions.index.items()
+            },
+            "movers": [
+                {"key": mover.key, "volume_z": mover.volume_z, "sentiment_z": mover.sentiment_z}
+                for mover in self.opinions.movers
+            ],
+            "alerts": [msgspec.to_builtins(alert) for alert in self.opinions.alerts],
         }
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
 from worker.errors import ConfigInvalid
-from worker.feeds.records import PostRow, Row
 
 POSTS = "posts.*.jsonl"
 POISON = "poison.jsonl"
@@ -23,10 +21,6 @@ class Sample:
     path: Path
     topic: str
     check: Literal["posts", "raw"] = "posts"
-
-    def count(self) -> int:
-        """Its records: lines that are not blank."""
-        return sum(1 for line in self.path.read_bytes().split(b"\n") if line.strip())
 
 
 def find_samples(directory: Path) -> list[Sample]:
@@ -53,14 +47,3 @@ def age_of(samples: list[Sample], now: datetime) -> timedelta:
         for line in sample.path.read_bytes().splitlines()
     )
     return timedelta(seconds=int((now - newest.astimezone(UTC)).total_seconds()))
-
-
-def moved(rows: Iterator[Row], by: timedelta) -> Iterator[Row]:
-    """The same posts, published so much later: the demo shows the present, whenever the samples were made."""
-    for row in rows:
-        if isinstance(row, PostRow) and row.value is not None:
-            post = json.loads(row.value)
-            post["published_at"] = (datetime.fromisoformat(post["published_at"]) + by).isoformat()
-            yield replace(row, value=json.dumps(post, ensure_ascii=False).encode())
-        else:
-            yield row
