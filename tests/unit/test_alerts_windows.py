@@ -67,7 +67,7 @@ def test_the_most_mentioned_entities_are_watched() -> None:
     names = ["Acme", "Acme", "Acme", "Other", "Other", "Seldom"]
     outcomes = [post(number, Words(at_s=START_S, entities=[name])) for number, name in enumerate(names)]
     assert {name: sum(t.weight for t in cells.values()) for name, cells in read(outcomes).entities.items()} == {
-        "acme": 3
+        "org:Acme": 3
     }
     stretch = asyncio.run(stored(outcomes).stretch(Key("entity", ("other",)), Span(START_S - 300, SPAN.end_s)))
     assert sum(tally.weight for tally in stretch.entities["other"].values()) == 2
