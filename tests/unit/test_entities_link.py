@@ -58,7 +58,7 @@ def test_the_type_of_a_mention_chooses_between_kinds() -> None:
 
 def test_a_name_inside_another_name_is_not_meant() -> None:
     """A longer mention that is not in the table is not of its parts."""
-    for name in ("New York Giants Fan Club", "University of Paris", "Apple Daily"):
+    for name in ("New York Giants Fan Club", "University of Paris", "Apple Daily", "Amazonas"):
         assert ids(name, mention(name, name)) == [None]
 
 
