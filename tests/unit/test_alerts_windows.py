@@ -69,8 +69,8 @@ def test_the_most_mentioned_entities_are_watched() -> None:
     assert {name: sum(t.weight for t in cells.values()) for name, cells in read(outcomes).entities.items()} == {
         "org:Acme": 3
     }
-    stretch = asyncio.run(stored(outcomes).stretch(Key("entity", ("other",)), Span(START_S - 300, SPAN.end_s)))
-    assert sum(tally.weight for tally in stretch.entities["other"].values()) == 2
+    stretch = asyncio.run(stored(outcomes).stretch(Key("entity", ("org:Other",)), Span(START_S - 300, SPAN.end_s)))
+    assert sum(tally.weight for tally in stretch.entities["org:Other"].values()) == 2
 
 
 def test_an_empty_store_has_no_windows() -> None:
