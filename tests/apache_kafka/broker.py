@@ -103,6 +103,52 @@ def properties(directory: Path, port: int, controller_port: int) -> dict[str, st
     }
 
 
+class Broker:
+    """One broker that keeps its data in `directory`; starts again on the same port, with what it had written.
+
+    Raises:
+        Unavailable: this machine lacks something.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        program, classpath = java(), f"{jars()}/*"
+        taken: set[int] = set()
+        port, controller_port = free_port(taken), free_port(taken)
+        self.address = f"{LOOPBACK}:{port}"
+        config = directory / "server.properties"
+        wanted = properties(directory, port, controller_port)
+        config.write_text("".join(f"{name}={value}\n" for name, value in wanted.items()))
+        run = (program, HEAP, "-cp", classpath)
+        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+        format_it = [*run, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(config)]
+        subprocess.run(format_it, check=True, capture_output=True, timeout=START_S)
+        self._launch = Launch((*run, "kafka.Kafka", str(config)), directory, directory / "kafka.log", stop_s=20.0)
+        self._running: Guarded | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers.
+
+        Raises:
+            RuntimeError: it does not start; the end of its log.
+        """
+        self._running = Guarded(self._launch)
+        ends_at = time.monotonic() + START_S
+        while not kafka_ready(self.address):
+            if self._running.ended() is not None or time.monotonic() > ends_at:
+                raise RuntimeError(f"Apache Kafka did not start:\n{log_tail(self._launch.log)}")
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """End it in order."""
+        if self._running is not None:
+            self._running.stop()
+
+    def kill(self) -> None:
+        """SIGKILL it."""
+        if self._running is not None:
+            self._running.kill()
+
+
 @contextmanager
 def running_broker(directory: Path) -> Iterator[str]:
     """A broker with its data in `directory`; host:port. It ends with this process at the latest.
@@ -111,26 +157,9 @@ def running_broker(directory: Path) -> Iterator[str]:
         Unavailable: this machine lacks something.
         RuntimeError: it does not start; the end of its log.
     """
-    program, classpath = java(), f"{jars()}/*"
-    taken: set[int] = set()
-    address, controller_port = f"{LOOPBACK}:{free_port(taken)}", free_port(taken)
-    config = directory / "server.properties"
-    port = int(address.rpartition(":")[2])
-    config.write_text(
-        "".join(f"{name}={value}\n" for name, value in properties(directory, port, controller_port).items())
-    )
-    run = (program, HEAP, "-cp", classpath)
-    cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
-    format_it = [*run, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(config)]
-    subprocess.run(format_it, check=True, capture_output=True, timeout=START_S)
-    log = directory / "kafka.log"
-    broker = Guarded(Launch((*run, "kafka.Kafka", str(config)), directory, log, stop_s=10.0))
+    broker = Broker(directory)
     try:
-        ends_at = time.monotonic() + START_S
-        while not kafka_ready(address):
-            if broker.ended() is not None or time.monotonic() > ends_at:
-                raise RuntimeError(f"Apache Kafka did not start:\n{log_tail(log)}")
-            time.sleep(0.1)
-        yield address
+        broker.start()
+        yield broker.address
     finally:
         broker.stop()

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.errors import BadRecord, InferenceRejected, InferenceUnavailable
+from worker.stream.breaker import Breaker
 from worker.stream.recovery import Recovery
+from worker.timing import SystemClock
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Server:
     poison: frozenset[str] = frozenset()
     kills: bool = False
     down: int = 0
+    deaths: int = 0
     strikes: Counter[str] = field(default_factory=Counter)
     outages: list[bool] = field(default_factory=list)
 
@@ -34,6 +37,7 @@ class Server:
         if self.poison & {item.event_id for item in items}:
             if self.kills:
                 self.down = 2
+                self.deaths += 1
                 raise InferenceUnavailable("connection reset")
             raise InferenceRejected("backend exception")
         return [item.event_id for item in items]
@@ -49,7 +53,7 @@ class Server:
         return self.strikes[event_id]
 
     def recovery(self) -> Recovery[Item, str]:
-        return Recovery(self.infer, self.canary, self.strike, 3, self.outages.append)
+        return Recovery(self.infer, self.canary, self.strike, 3, self.outages.append, Breaker(SystemClock()))
 
 
 def outcome(server: Server, names: Sequence[str]) -> list[str | BadRecord]:
@@ -82,6 +86,30 @@ def test_a_record_that_kills_the_server_is_isolated() -> None:
     assert [answer for answer in answers if answer != answers[2]] == ["a", "b", "d"]
     assert isinstance(answers[2], BadRecord)
     assert answers[2].reason == "inference_failed"
+
+
+@given(st.integers(1, 64), st.data())
+def test_a_record_that_kills_the_server_does_so_three_times(count: int, data: st.DataObject) -> None:
+    """Once in its batch and twice alone, whatever the size of the batch: an outage for all each time."""
+    names = [str(number) for number in range(count)]
+    server = Server(poison=frozenset(data.draw(st.sets(st.sampled_from(names), min_size=1, max_size=1))), kills=True)
+    answers = outcome(server, names)
+    assert server.deaths == 3
+    assert [isinstance(answer, BadRecord) for answer in answers] == [name in server.poison for name in names]
+    assert server.outages == [True, False] * (len(server.outages) // 2)
+
+
+def test_batches_that_fail_together_wait_for_one_probe() -> None:
+    """While the server is away no batch is sent to it: only the canary asks, and each batch is answered in the end."""
+    server = Server(down=9)
+    recovery = server.recovery()
+
+    async def main() -> list[list[str | BadRecord]]:
+        return await asyncio.gather(*(recovery.answers([Item(f"{at}")]) for at in range(6)))
+
+    assert asyncio.run(main()) == [[f"{at}"] for at in range(6)]
+    assert not server.strikes
+    assert recovery.breaker.outages == 1
 
 
 def test_strikes_survive_a_restart() -> None:

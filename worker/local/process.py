@@ -73,6 +73,27 @@ class Guarded:
         """Block until it ended; returns the exit status."""
         return self._guard.wait()
 
+    @property
+    def pid(self) -> int:
+        """The command's own process id.
+
+        Raises:
+            ProcessLookupError: it ended.
+        """
+        children = Path(f"/proc/{self._guard.pid}/task/{self._guard.pid}/children")
+        pids = children.read_text().split() if children.exists() else []
+        if not pids:
+            raise ProcessLookupError(f"{self.launch.command[0]} runs no more")
+        return int(pids[0])
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send the command a signal, such as SIGSTOP.
+
+        Raises:
+            ProcessLookupError: it ended.
+        """
+        os.kill(self.pid, number)
+
     def stop(self) -> None:
         """End it: SIGTERM, SIGKILL after `stop_s`; returns when nothing of it runs any more."""
         self._end(signal.SIGTERM, self.launch.stop_s)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -103,6 +104,10 @@ class Stack:
     def kill(self, name: ServerName) -> None:
         """SIGKILL one server, as a crash would; what it had not written is lost."""
         self._running.pop(name).kill()
+
+    def signal(self, name: ServerName, number: signal.Signals) -> None:
+        """Send one server a signal: SIGSTOP makes it hang, SIGCONT go on."""
+        self._running[name].signal(number)
 
     def restart(self, name: ServerName) -> None:
         """Start a killed server again, with the same ports and files, and wait until it is ready."""

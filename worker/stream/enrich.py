@@ -22,6 +22,7 @@ from worker.analysis.inference import Inference, Logits
 from worker.analysis.prepare import Prepared, Preparer
 from worker.errors import BadRecord
 from worker.settings import Settings
+from worker.stream.breaker import Breaker
 from worker.stream.commit import Ledger, settle
 from worker.stream.limits import DeadLetterLimits
 from worker.stream.outcomes import Outcomes
@@ -65,7 +66,9 @@ class EnrichStage:
         self._outcomes = Outcomes(parts.routes, parts.bundle.model, settings.future_tolerance_s)
         self._limits = DeadLetterLimits.of(settings)
         self._budget = TokenBudget(settings.batch_tokens, settings.batch_posts)
-        self._recovery = Recovery(self._infer, self._canary, parts.strike, settings.strikes, self._set_outage)
+        self._recovery = Recovery(
+            self._infer, self._canary, parts.strike, settings.strikes, self._set_outage, Breaker(parts.clock)
+        )
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="enrich")
         self._ledgers: dict[TopicPartition, Ledger[OutputRecord]] = {}
         self._intake: list[Work] = []
