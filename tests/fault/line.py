@@ -14,7 +14,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from bench.null import FAST_MODEL
 from tests.fault.posts import Made
-from tests.fault.process import POLL_S, Process
+from tests.fault.process import POLL_S, RUN, Process
 from tests.fault.row import Figures, Trial, hold
 from worker.feeds.lag import lag
 from worker.feeds.topics import ensure_topics
@@ -25,6 +25,7 @@ from worker.opinion.answers import Totals
 from worker.opinion.client import Link
 from worker.opinion.queries import Queries
 from worker.opinion.reader import RedisReader
+from worker.opinion.store import AggregateStore
 from worker.settings import Settings, load_settings
 from worker.timing import SystemClock
 from worker.verify.report import Report
@@ -42,11 +43,13 @@ class Line:
         variables: what it is, as an environment.
         told: what its workers are told instead, such as the address of a proxy.
         directory: for logs.
+        root: the checkout whose workers run.
     """
 
     variables: dict[str, str]
     told: dict[str, str]
     directory: Path
+    root: Path
     workers: list[Process] = field(default_factory=list)
     produced: int = 0
     _started: int = 0
@@ -61,9 +64,17 @@ class Line:
         self._started += 1
         log = self.directory / f"{self.variables['POLYVOX_APP_ID']}-{self._started}.log"
         environment = self.variables | self.told | {f"POLYVOX_{name.upper()}": value for name, value in options.items()}
-        worker = Process(environment, log, program=program) if program else Process(environment, log)
+        worker = Process(environment, log, self.root, program or RUN)
         self.workers.append(worker)
         return worker
+
+    def replace_ended(self) -> int:
+        """Start a new worker for each that ended, as a supervisor does; how many."""
+        ended = [worker for worker in self.workers if worker.ended() is not None]
+        for worker in ended:
+            self.workers.remove(worker)
+            self.start()
+        return len(ended)
 
     def kill(self, worker: Process) -> None:
         """SIGKILL one worker."""
@@ -102,6 +113,20 @@ class Line:
             places = [TopicPartition(topic, at) for topic in topics for at in client.partitions_for_topic(topic) or ()]
             return int(sum(client.end_offsets(places).values()))
 
+    def applied(self) -> int:
+        """Outcomes in Kafka before the positions that Redis keeps."""
+        settings = self.settings
+
+        async def ask() -> int:
+            link = Link.of(settings)
+            try:
+                positions = await AggregateStore(link, settings).positions(await RedisReader(link).shards())
+                return sum(sum(found.values()) for found in positions.values())
+            finally:
+                await link.aclose()
+
+        return asyncio.run(ask())
+
     def totals(self) -> Totals:
         """What Redis counts over all partitions."""
         settings = self.settings
@@ -116,8 +141,8 @@ class Line:
         return asyncio.run(ask())
 
     def behind(self) -> int:
-        """Records that a stage has not committed, over all partitions; control records of transactions count."""
-        return sum(found.records for found in lag(self.settings))
+        """Input records whose outcome is not committed; the positions of the aggregate stage are Redis' to keep."""
+        return sum(found.records for found in lag(self.settings) if found.stage == "enrich")
 
     def wait(self, condition: Callable[[], bool], what: str, timeout_s: float = DEADLINE_S) -> float:
         """Poll until `condition` holds, while all workers run; the seconds that it took.
@@ -135,18 +160,24 @@ class Line:
             time.sleep(POLL_S)
         return time.monotonic() - started_s
 
-    def progress(self, timeout_s: float = DEADLINE_S) -> float:
-        """Wait until more is published than now; the seconds that it took."""
-        before = self.published()
+    def ready(self, timeout_s: float = DEADLINE_S) -> float:
+        """Wait until every worker says that records flow; the seconds that it took."""
+        return self.wait(lambda: all(worker.ready for worker in self.workers), "every worker ready", timeout_s)
+
+    def rebalances(self) -> int:
+        """How often a worker was given partitions, over all of them, also those that ended."""
+        logs = self.directory.glob(f"{self.variables['POLYVOX_APP_ID']}-*.log")
+        return sum(log.read_bytes().count(b'"partitions_assigned"') for log in logs)
+
+    def progress(self, timeout_s: float = DEADLINE_S, since: int | None = None) -> float:
+        """Wait until more is published than now, or than `since`; the seconds that it took."""
+        before = self.published() if since is None else since
         return self.wait(lambda: self.published() > before, f"more than {before} outcomes", timeout_s)
 
     def finish(self, timeout_s: float = DEADLINE_S) -> None:
-        """Wait until every record is counted and committed."""
-        self.wait(
-            lambda: self.totals().received >= self.produced and self.behind() == 0,
-            f"{self.produced} records counted and committed",
-            timeout_s,
-        )
+        """Wait until every record is committed and every outcome that is in Kafka applied; `audit` counts them."""
+        self.wait(lambda: self.behind() == 0, f"{self.produced} records committed", timeout_s)
+        self.wait(lambda: self.applied() == self.published(), "every outcome applied", timeout_s)
 
     def audit(self, figures: Figures) -> Report:
         """Run `polyvox verify` and note what it found.
@@ -206,6 +237,7 @@ def line(
         | {f"POLYVOX_{name.upper()}": value for name, value in options.items()},
         _addressed(through) if through else {},
         rig.directory,
+        trial.root,
     )
     empty_redis(made.settings)
     ensure_topics(made.settings)

@@ -13,7 +13,6 @@ from pathlib import Path
 from tests.fault.row import Broken
 from worker.local.process import Guarded, Launch, log_tail
 from worker.local.worker import get
-from worker.settings import REPOSITORY
 
 RUN = ("-m", "worker", "run")
 STOP_S = 15.0
@@ -28,9 +27,7 @@ class Process:
         program: arguments of Python.
     """
 
-    def __init__(
-        self, settings: Mapping[str, str], log: Path, root: Path = REPOSITORY, program: Sequence[str] = RUN
-    ) -> None:
+    def __init__(self, settings: Mapping[str, str], log: Path, root: Path, program: Sequence[str]) -> None:
         self.log = log
         self.started_s = time.monotonic()
         environment = {**os.environ, **settings, "TMPDIR": str(log.parent), "PYTHONPATH": str(root)}
@@ -78,7 +75,8 @@ class Process:
     def logged(self, event: str) -> list[dict[str, object]]:
         """Its log lines of one event."""
         wanted = b'"event": "%s"' % event.encode()
-        return [json.loads(line) for line in self.log.read_bytes().splitlines() if wanted in line]
+        lines = [line for line in self.log.read_bytes().splitlines() if wanted in line]
+        return [json.loads(line[line.index(b"{") :]) for line in lines]  # Faust writes a control sequence before one
 
     @property
     def health(self) -> str:

@@ -10,8 +10,8 @@ from tests.fault.row import Result
 
 HEAD = """# Fault report
 
-Written by `make fault`; real processes and signals, Apache Kafka 4.1 in KRaft mode, Redis, and Triton with the null model
-where the fault does not concern the model. Each row ends in `polyvox verify`'s audit. Do not edit.
+Written by `make fault`; do not edit. Real processes and signals, Apache Kafka 4.1 in KRaft mode, Redis, and Triton with
+the null model. Each row ends in `polyvox verify`'s audit.
 
 """
 
@@ -21,11 +21,12 @@ def page(results: Sequence[Result], share: float) -> str:
     seeds = sorted({result.seed for result in results})
     minutes = sum(result.seconds for result in results) / 60
     ran = (
-        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {minutes:.0f} minutes, seed {', '.join(map(str, seeds))}, share {share:g} "
-        f"of the repeats, {platform.machine()}, Python {platform.python_version()}.\n\n"
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {minutes:.0f} minutes, seed {', '.join(map(str, seeds))}, "
+        f"share {share:g} of the repeats, {platform.machine()}, Python {platform.python_version()}.\n\n"
     )
     table = (
-        "| row | fault | holds | repeats | lost | double-counted | duplicates | worst recovery, s | further | took, s |\n"
+        "| row | fault | holds | repeats | lost | double-counted | duplicates | worst recovery, s | further | took, s "
+        "|\n"
         "|---|---|---|---|---|---|---|---|---|---|\n"
     )
     broken = [f"- row {result.number}: {result.broken}\n" for result in results if result.broken]

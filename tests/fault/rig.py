@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +13,7 @@ from typing import Self
 
 from bench.null import null_repository
 from tests.apache_kafka.broker import Broker
+from tests.fault.models import FaultyModel
 from worker.local.stack import Addresses, Stack, StackOptions
 from worker.settings import REPOSITORY
 
@@ -84,19 +87,31 @@ class Rig:
 
     @property
     def addresses(self) -> Addresses:
-        """Kafka and Redis alone and Triton, as a worker is told."""
+        """Where all of them listen."""
         return Addresses(self.kafka, self.redis_url, self.triton, "", "")
 
-    def own_triton(self, models: Path) -> tuple[Stack, str]:
-        """A Triton of a row's own with other models; its stack and gRPC address."""
-        stack = self._stack(StackOptions(servers=("triton",), models_dir=models, model_names=("analyzer",)))
-        return stack, stack.start().triton_grpc
+    @contextlib.contextmanager
+    def own_triton(self) -> Iterator[tuple[Stack, Addresses, FaultyModel]]:
+        """A Triton of a row's own whose model can be told to fail: its stack, all addresses, the model."""
+        with null_repository(REAL_MODELS) as models:
+            model = FaultyModel(models)
+            stack = Stack(StackOptions(servers=("triton",), models_dir=models, model_names=("analyzer",)), quiet)
+            try:
+                own = stack.start()
+                yield stack, replace(own, kafka=self.kafka, redis_url=self.redis_url), model
+            finally:
+                stack.stop()
 
-    def own_redis(self) -> tuple[Stack, str, Path]:
-        """A Redis of a row's own, to be hurt: its stack, URL, and the directory of its append-only file."""
+    @contextlib.contextmanager
+    def own_redis(self) -> Iterator[tuple[Stack, Addresses, Path]]:
+        """A Redis of a row's own, to be hurt: its stack, all addresses, and its append-only file."""
         state = Path(tempfile.mkdtemp(dir=self.directory))
-        stack = self._stack(StackOptions(servers=("redis",), state_dir=state))
-        return stack, stack.start().redis_url, state / "redis"
+        stack = Stack(StackOptions(servers=("redis",), state_dir=state), quiet)
+        try:
+            redis_url = stack.start().redis_url
+            yield stack, replace(self.addresses, redis_url=redis_url), state / "redis" / "appendonly.aof"
+        finally:
+            stack.stop()
 
     def _stack(self, options: StackOptions) -> Stack:
         stack = Stack(options, quiet)

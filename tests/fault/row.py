@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
+
+from worker.settings import REPOSITORY
 
 if TYPE_CHECKING:
     from tests.fault.rig import Rig
@@ -48,12 +51,17 @@ class Figures:
 
 @dataclass(frozen=True)
 class Trial:
-    """One run of a row: the servers, its own randomness, how many repeats, and where its figures go."""
+    """One run of a row: the servers, its own randomness, how many repeats, and where its figures go.
+
+    Args:
+        root: the checkout whose workers are tested; a mutant of it when the tests are tested.
+    """
 
     rig: Rig
     random: Random
     repeats: int
     figures: Figures
+    root: Path = REPOSITORY
 
 
 @dataclass(frozen=True)

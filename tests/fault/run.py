@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import random
 import time
+from pathlib import Path
 
 from tests.fault.rig import Rig
 from tests.fault.row import Broken, Figures, Result, Row, Trial
 from worker.errors import PolyvoxError
+from worker.settings import REPOSITORY
 
 
-def run_row(row: Row, rig: Rig, seed: int, repeats: int) -> Result:
-    """Run a row so many times its fault; what happened, whether or not it held."""
+def run_row(row: Row, rig: Rig, seed: int, repeats: int, root: Path = REPOSITORY) -> Result:
+    """Run a row so many times its fault, on the workers of a checkout; what happened, whether or not it held."""
     figures, broken = Figures(), None
-    trial = Trial(rig, random.Random(f"{seed}-{row.number}"), repeats, figures)
+    trial = Trial(rig, random.Random(f"{seed}-{row.number}"), repeats, figures, root)
     started_s = time.monotonic()
     try:
         row.run(trial)

@@ -5,6 +5,7 @@ The product holds no code for this: the steps are wrapped here, in the worker's 
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import os
 import signal
@@ -20,12 +21,16 @@ from worker.stream.main import run
 from worker.stream.recovery import Recovery
 
 SEAMS: dict[str, tuple[type, str]] = {
+    "before_publish": (KafkaPublisher, "publish"),
     "after_infer": (Recovery, "answers"),
     "after_publish": (KafkaPublisher, "publish"),
     "after_redis": (AggregateStore, "apply"),
     "after_ack": (Ledger, "forget"),
 }
-"""Of each seam, the call behind whose return the worker dies. `forget` follows the acks of a finished prefix."""
+"""Of each seam, the call before or behind which the worker dies. `forget` follows the acks of a finished prefix."""
+
+HELD_S = 1.5
+"""How long the call in front of which the worker dies is held back: time for whoever commits too early to do so."""
 
 
 class Countdown:
@@ -39,6 +44,23 @@ class Countdown:
         self._left -= 1
         if self._left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
+
+    async def hold_then_pass_by(self) -> None:
+        """Count one passing, with a long wait in front of the last."""
+        if self._left == 1:
+            await asyncio.sleep(HELD_S)
+        self.pass_by()
+
+
+def dying_before(call: Callable[..., Any], countdown: Countdown) -> Callable[..., Any]:
+    """The coroutine, with a passing in front of it."""
+
+    @functools.wraps(call)
+    async def later(*arguments: Any, **options: Any) -> Any:
+        await countdown.hold_then_pass_by()
+        return await call(*arguments, **options)
+
+    return later
 
 
 def dying_after(call: Callable[..., Any], countdown: Countdown) -> Callable[..., Any]:
@@ -62,7 +84,8 @@ def dying_after(call: Callable[..., Any], countdown: Countdown) -> Callable[...,
 def main(seam: str, passing: int) -> int:
     """Run the worker with one seam armed."""
     owner, name = SEAMS[seam]
-    setattr(owner, name, dying_after(getattr(owner, name), Countdown(passing)))
+    dying = dying_before if seam.startswith("before_") else dying_after
+    setattr(owner, name, dying(getattr(owner, name), Countdown(passing)))
     return run(settings())
 
 

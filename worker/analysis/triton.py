@@ -35,7 +35,7 @@ from tritonclient.utils import InferenceServerException
 
 from worker.analysis.bundle import Bundle
 from worker.analysis.inference import OUTPUTS, SENTIMENTS, TAGS, Logits, TokenBatch, validate
-from worker.errors import InferenceRejected, InferenceUnavailable, ModelInvalid, PolyvoxError
+from worker.errors import InferenceRejected, InferenceUnavailable, ModelDied, ModelInvalid, PolyvoxError
 from worker.telemetry import RETRIES
 from worker.timing import Backoff, Deadline, SystemClock
 
@@ -166,7 +166,7 @@ class TritonInference:
         except InferenceServerException as error:
             if _DIED.search(error.message()):
                 left_s = deadline.left_s() if deadline else self._timeout_s
-                raise InferenceUnavailable(f"{self._describe(error)}; {await self._load_again(left_s)}") from error
+                raise ModelDied(f"{self._describe(error)}; {await self._load_again(left_s)}") from error
             # A status that gRPC may add later counts as an outage: nothing is lost by that.
             raise _BY_NAME.get(error.status(), InferenceUnavailable)(self._describe(error)) from error
         except (UsageError, asyncio.CancelledError):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from signal import Signals
 
 GUARD = Path(__file__).with_name("guard.py")
 GUARD_MARGIN_S = 10.0  # what the guard itself may take beyond `stop_s`: killing leftovers, removing files
@@ -86,7 +87,7 @@ class Guarded:
             raise ProcessLookupError(f"{self.launch.command[0]} runs no more")
         return int(pids[0])
 
-    def signal(self, number: signal.Signals) -> None:
+    def signal(self, number: Signals) -> None:
         """Send the command a signal, such as SIGSTOP.
 
         Raises:

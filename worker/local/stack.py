@@ -11,12 +11,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from signal import Signals
 
 from worker.errors import PlatformUnsupported
 from worker.local import machine, servers
@@ -105,7 +105,7 @@ class Stack:
         """SIGKILL one server, as a crash would; what it had not written is lost."""
         self._running.pop(name).kill()
 
-    def signal(self, name: ServerName, number: signal.Signals) -> None:
+    def signal(self, name: ServerName, number: Signals) -> None:
         """Send one server a signal: SIGSTOP makes it hang, SIGCONT go on."""
         self._running[name].signal(number)
 

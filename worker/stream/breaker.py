@@ -40,9 +40,14 @@ class Breaker:
     @property
     def state(self) -> State:
         """Where it stands; half-open from the end of the pause until the probe's result."""
-        if not self._open:
+        if self.closed:
             return "closed"
         return "half-open" if self.pause_s() == 0.0 else "open"
+
+    @property
+    def closed(self) -> bool:
+        """Whether calls go out freely."""
+        return not self._open
 
     def pause_s(self) -> float:
         """Seconds until a probe may go out; 0 when closed."""

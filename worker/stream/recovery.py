@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-from worker.errors import BadRecord, InferenceRejected, InferenceUnavailable, ModelInvalid
+from worker.errors import BadRecord, InferenceRejected, InferenceUnavailable, ModelDied, ModelInvalid
 from worker.stream.breaker import Breaker
 from worker.telemetry import INFERENCE_UP, RETRIES, Log, get_logger
 
@@ -57,16 +57,17 @@ class Recovery(Generic[Item, Answer]):
 
     async def answers(self, items: Sequence[Item]) -> list[Answer | BadRecord]:
         """An answer or a bad record for each item, in order; waits as long as an outage lasts."""
-        while self.breaker.state != "closed":
+        while not self.breaker.closed:
             async with self._alone:  # whoever holds it probes; the others find the circuit closed
-                if self.breaker.state != "closed":
+                if not self.breaker.closed:
                     await self._outlast_outage()
         try:
             return list(await self._ask(items))
         except INFERENCE_FAILURES as error:
             get_logger().warning(Log.BATCH_REJECTED, windows=len(items), error=str(error))
+            died = isinstance(error, ModelDied)
         async with self._alone:
-            return await self._recover(items)
+            return await self._recover(items, died=died)
 
     async def _ask(self, items: Sequence[Item]) -> Sequence[Answer]:
         """One call through the breaker; waits for a closed circuit first, which a batch of others may have opened."""
@@ -85,36 +86,36 @@ class Recovery(Generic[Item, Answer]):
         self.breaker.succeeded(permit)
         return answers
 
-    async def _recover(self, items: Sequence[Item]) -> list[Answer | BadRecord]:
-        """Answer items that failed together."""
-        outage = await self._outlast_outage()
-        if outage or len(items) == 1:
-            return [await self._judge(item, after_outage=outage) for item in items]
+    async def _recover(self, items: Sequence[Item], *, died: bool) -> list[Answer | BadRecord]:
+        """Answer items that failed together; `died`: the model was dead after their call."""
+        down = await self._outlast_outage() or died
+        if down or len(items) == 1:
+            return [await self._judge(item, went_down=down) for item in items]
         answers: list[Answer | BadRecord] = []
         for half in (items[: len(items) // 2], items[len(items) // 2 :]):
             RETRIES.labels(target="triton").inc()
             try:
                 answers += await self._ask(half)
-            except INFERENCE_FAILURES:
-                answers += await self._recover(half)
+            except INFERENCE_FAILURES as error:
+                answers += await self._recover(half, died=isinstance(error, ModelDied))
         return answers
 
-    async def _judge(self, item: Item, *, after_outage: bool) -> Answer | BadRecord:
+    async def _judge(self, item: Item, *, went_down: bool) -> Answer | BadRecord:
         """Try one item alone until it passes or has its last strike; the canary has passed before each try.
 
-        One that takes the server down alone did so in its batch, too: that outage counts as its first failure.
+        One that takes the server down alone did so in its batch, too: that counts as its first failure.
         """
-        owed = after_outage
+        owed = went_down
         while True:
             RETRIES.labels(target="triton").inc()
             try:
                 return (await self._ask([item]))[0]
             except INFERENCE_FAILURES as error:
+                died = isinstance(error, ModelDied)
                 bad = BadRecord("infer", "inference_failed", f"{type(error).__name__}: {error}")
             if await self.strike(item.event_id) >= self.strikes:
                 return bad
-            outage = await self._outlast_outage()
-            if outage and owed:
+            if (await self._outlast_outage() or died) and owed:
                 owed = False
                 if await self.strike(item.event_id) >= self.strikes:
                     return bad

@@ -1,9 +1,41 @@
-"""The rows of the fault table, one module for each fault."""
+"""The rows of the fault table, one module for each kind of fault."""
 
 from __future__ import annotations
 
 from tests.fault.row import Row
-from tests.fault.rows import poison, redis_replies, seams, terms
+from tests.fault.rows import (
+    again,
+    kills,
+    only_poison,
+    poison,
+    redis_hurt,
+    redis_replies,
+    scale,
+    seams,
+    terms,
+    triton_dies,
+    triton_sick,
+    unwritable,
+    zombie,
+)
 
-ROWS: tuple[Row, ...] = (terms.ROW, seams.ROW, redis_replies.ROW, poison.ROW)
+ROWS: tuple[Row, ...] = (
+    kills.ANY,
+    terms.ROW,
+    kills.STARTING,
+    scale.ROW,
+    seams.ROW,
+    zombie.ROW,
+    triton_dies.KILLED,
+    triton_dies.DEADLY_RECORD,
+    triton_sick.HANGS,
+    triton_sick.SLOW,
+    triton_sick.NONSENSE,
+    redis_replies.ROW,
+    redis_hurt.ROW,
+    poison.ROW,
+    only_poison.ROW,
+    unwritable.ROW,
+    again.ROW,
+)
 """In the order in which they run."""

@@ -1,4 +1,4 @@
-"""SIGKILL behind each step of the commit path: after infer, after publish, after Redis, after the acks."""
+"""SIGKILL at each step of the commit path: before and after publish, after infer, after Redis, after the acks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KILLED = 128 + signal.SIGKILL
 def run(trial: Trial) -> None:
     """Each worker dies at the seam that is next; the last one does the rest."""
     with line(trial, pool_posts="128", aggregate_batch="32") as tested:
-        seams = sorted(SEAMS)
+        seams = list(SEAMS)
         for number in range(trial.repeats):
             tested.send(posts(POSTS_A_KILL, trial.random))
             seam = seams[number % len(seams)]
