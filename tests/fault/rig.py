@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from bench.null import null_repository
-from tests.apache_kafka.broker import Broker
+from tests.apache_kafka.broker import Broker, running_broker, running_cluster
 from tests.fault.models import FaultyModel
 from worker.local.stack import Addresses, Stack, StackOptions
 from worker.settings import REPOSITORY
@@ -53,12 +53,7 @@ class Rig:
         """Where Apache Kafka listens."""
         if self._given_kafka:
             return self._given_kafka
-        data = self.directory / "kafka"
-        data.mkdir()
-        broker = Broker(data)
-        self._held.callback(broker.stop)
-        broker.start()
-        return broker.address
+        return self._held.enter_context(running_broker(self.directory))
 
     @cached_property
     def redis_stack(self) -> Stack:
@@ -112,6 +107,14 @@ class Rig:
             yield stack, replace(self.addresses, redis_url=redis_url), state / "redis" / "appendonly.aof"
         finally:
             stack.stop()
+
+    @contextlib.contextmanager
+    def own_kafka(self, count: int, advertised_port: int = 0) -> Iterator[tuple[list[Broker], Addresses]]:
+        """Brokers of a row's own, to be hurt: they, and all addresses; see `running_cluster`."""
+        directory = Path(tempfile.mkdtemp(dir=self.directory))
+        with running_cluster(directory, count, advertised_port) as brokers:
+            kafka = ",".join(broker.address for broker in brokers)
+            yield brokers, Addresses(kafka, self.redis_url, self.triton, "", "")
 
     def _stack(self, options: StackOptions) -> Stack:
         stack = Stack(options, quiet)

@@ -103,7 +103,7 @@ class Guarded:
         """End it by SIGKILL at once, as a crash would; returns when nothing of it runs any more."""
         self._end(signal.SIGUSR1, 0.0)
 
-    def _end(self, how: signal.Signals, stop_s: float) -> None:
+    def _end(self, how: Signals, stop_s: float) -> None:
         if self._guard.poll() is not None:
             return
         self._guard.send_signal(how)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from tests.fault.row import Row
 from tests.fault.rows import (
     again,
+    brokers,
+    exceptions,
     kills,
     only_poison,
     poison,
@@ -26,6 +28,9 @@ ROWS: tuple[Row, ...] = (
     scale.ROW,
     seams.ROW,
     zombie.ROW,
+    brokers.BOUNCED,
+    brokers.DOWN,
+    brokers.CUT,
     triton_dies.KILLED,
     triton_dies.DEADLY_RECORD,
     triton_sick.HANGS,
@@ -36,6 +41,7 @@ ROWS: tuple[Row, ...] = (
     poison.ROW,
     only_poison.ROW,
     unwritable.ROW,
+    exceptions.ROW,
     again.ROW,
 )
 """In the order in which they run."""
