@@ -6,8 +6,12 @@ VENV := .venv
 DEV := .venv-dev
 PIP_FLAGS := --disable-pip-version-check --quiet
 
+ONLY ?=
+SEED ?= 1
+SHARE ?= 1
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast model-smoke lint bench bench-language bench-shifts aliases picture lock reference clean
+.PHONY: help demo test test-fast fault fault-smoke model-smoke lint bench bench-language bench-shifts aliases picture lock reference clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -20,6 +24,12 @@ test: $(DEV)/.installed lint ## lint, types and every test, also those that need
 
 test-fast: $(DEV)/.installed ## the tests that need no server
 	$(DEV)/bin/python -m pytest -n 2 -m "not integration and not slow"
+
+fault: $(DEV)/.installed ## kill, stop, cut and poison everything; ONLY=5,14 runs rows, SHARE=0.1 a part of their repeats, SEED=2
+	@exec $(DEV)/bin/python -m tests.fault --only "$(ONLY)" --seed $(SEED) --share $(SHARE) $(if $(ONLY),,--report)
+
+fault-smoke: $(DEV)/.installed ## the short rows of the fault table, and planted bugs that they must find
+	$(DEV)/bin/python -m pytest tests/integration/test_fault_smoke.py tests/integration/test_mutants.py
 
 model-smoke: $(DEV)/.installed ## the model's whole way on 300 examples: base, training, export, Triton
 	$(DEV)/bin/python -m pytest tests/integration/test_model_smoke.py

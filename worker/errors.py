@@ -3,6 +3,7 @@
 PolyvoxError
 ├── Transient                 the same call may succeed later; callers retry with a Backoff
 │   ├── InferenceUnavailable  Triton is away, slow, or answers with a server fault
+│   │   └── ModelDied         the process that runs the model ended with this call, or before it
 │   ├── StoreUnavailable      Redis is away, loading, full, or slow
 │   ├── BrokerUnavailable     Kafka is away or refuses for now
 │   └── NotDelivered          a webhook's receiver did not take an alert
@@ -37,6 +38,10 @@ class Transient(PolyvoxError):
 
 class InferenceUnavailable(Transient):
     """The inference server cannot be reached, timed out or reported a fault of its own."""
+
+
+class ModelDied(InferenceUnavailable):
+    """The process that runs the model is dead; this call may have killed it."""
 
 
 class StoreUnavailable(Transient):

@@ -1,4 +1,4 @@
-"""One KRaft broker on loopback, from jars that Maven fetches once into `.cache/`; needs JDK 17 and Maven."""
+"""KRaft brokers on loopback, from jars that Maven fetches once into `.cache/`; needs JDK 17 and Maven."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import shutil
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from worker.local.ports import LOOPBACK, free_port
@@ -22,7 +23,7 @@ POM = Path(__file__).with_name("pom.xml")
 CACHE = REPOSITORY / ".cache" / "apache-kafka"
 OLDEST_JAVA = 17
 FETCH_S = 300
-START_S = 60.0
+START_S = 120.0
 HEAP = "-Xmx512m"
 
 
@@ -79,58 +80,140 @@ def jars() -> Path:
     return CACHE / "jars"
 
 
-def properties(directory: Path, port: int, controller_port: int) -> dict[str, str]:
-    """One broker that is its own controller; internal topics for one broker, groups without waiting."""
+@dataclass(frozen=True)
+class Node:
+    """The ports of one broker that is a controller, too.
+
+    Args:
+        advertised_port: of a second listener, PROXIED, the port that clients are told; 0 for no such listener.
+    """
+
+    number: int
+    port: int
+    controller_port: int
+    proxied_port: int = 0
+    advertised_port: int = 0
+
+    @property
+    def address(self) -> str:
+        """host:port."""
+        return f"{LOOPBACK}:{self.port}"
+
+
+def properties(directory: Path, node: Node, nodes: Sequence[Node]) -> dict[str, str]:
+    """One node of a cluster; internal topics on all of them, groups without waiting."""
+    plain, proxied = f"PLAINTEXT://{node.address}", f"PROXIED://{LOOPBACK}:"
+    listeners = [plain, f"CONTROLLER://{LOOPBACK}:{node.controller_port}"]
+    advertised = [plain]
+    if node.proxied_port:
+        listeners.append(f"{proxied}{node.proxied_port}")
+        advertised.append(f"{proxied}{node.advertised_port}")
+    replicas = str(len(nodes))
+    in_sync = str(max(1, len(nodes) - 1))
     return {
         "process.roles": "broker,controller",
-        "node.id": "1",
-        "controller.quorum.voters": f"1@{LOOPBACK}:{controller_port}",
-        "listeners": f"PLAINTEXT://{LOOPBACK}:{port},CONTROLLER://{LOOPBACK}:{controller_port}",
-        "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{port}",
+        "node.id": str(node.number),
+        "controller.quorum.voters": ",".join(f"{each.number}@{LOOPBACK}:{each.controller_port}" for each in nodes),
+        "listeners": ",".join(listeners),
+        "advertised.listeners": ",".join(advertised),
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "controller.listener.names": "CONTROLLER",
         "log.dirs": str(directory / "data"),
         "auto.create.topics.enable": "false",
+        "min.insync.replicas": in_sync,
         "group.initial.rebalance.delay.ms": "0",
         "group.min.session.timeout.ms": "1000",
         "offsets.topic.num.partitions": "1",
-        "offsets.topic.replication.factor": "1",
+        "offsets.topic.replication.factor": replicas,
         "transaction.state.log.num.partitions": "1",
-        "transaction.state.log.replication.factor": "1",
-        "transaction.state.log.min.isr": "1",
+        "transaction.state.log.replication.factor": replicas,
+        "transaction.state.log.min.isr": in_sync,
         "share.coordinator.state.topic.num.partitions": "1",
-        "share.coordinator.state.topic.replication.factor": "1",
-        "share.coordinator.state.topic.min.isr": "1",
+        "share.coordinator.state.topic.replication.factor": replicas,
+        "share.coordinator.state.topic.min.isr": in_sync,
     }
+
+
+class Broker:
+    """One broker that keeps its data in `directory`; starts again on the same ports, with what it had written.
+
+    Raises:
+        Unavailable: this machine lacks something.
+    """
+
+    def __init__(self, directory: Path, node: Node, nodes: Sequence[Node], cluster_id: str) -> None:
+        self.node = node
+        program, classpath = java(), f"{jars()}/*"
+        self.address = node.address
+        directory.mkdir(exist_ok=True)
+        config = directory / "server.properties"
+        wanted = properties(directory, node, nodes)
+        config.write_text("".join(f"{name}={value}\n" for name, value in wanted.items()))
+        run = (program, HEAP, "-cp", classpath)
+        format_it = [*run, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(config)]
+        subprocess.run(format_it, check=True, capture_output=True, timeout=START_S)
+        self._launch = Launch((*run, "kafka.Kafka", str(config)), directory, directory / "kafka.log", stop_s=20.0)
+        self._running: Guarded | None = None
+
+    def start(self) -> None:
+        """Start it."""
+        self._running = Guarded(self._launch)
+
+    def wait(self) -> None:
+        """Return when it answers.
+
+        Raises:
+            RuntimeError: it does not start; the end of its log.
+        """
+        ends_at = time.monotonic() + START_S
+        while not kafka_ready(self.address):
+            if self._running is None or self._running.ended() is not None or time.monotonic() > ends_at:
+                raise RuntimeError(f"Apache Kafka did not start:\n{log_tail(self._launch.log)}")
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """End it in order."""
+        if self._running is not None:
+            self._running.stop()
+
+    def kill(self) -> None:
+        """SIGKILL it."""
+        if self._running is not None:
+            self._running.kill()
+
+
+@contextmanager
+def running_cluster(directory: Path, count: int, advertised_port: int = 0) -> Iterator[list[Broker]]:
+    """Brokers with their data in `directory`. They end with this process at the latest.
+
+    Args:
+        advertised_port: the port that clients of a second listener are told: a proxy's, before `Node.proxied_port`.
+
+    Raises:
+        Unavailable: this machine lacks something.
+        RuntimeError: one does not start; the end of its log.
+    """
+    taken = {advertised_port}
+    proxied = advertised_port > 0
+    nodes = [
+        Node(number, free_port(taken), free_port(taken), free_port(taken) if proxied else 0, advertised_port)
+        for number in range(1, count + 1)
+    ]
+    cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+    brokers = [Broker(directory / f"{node.number}", node, nodes, cluster_id) for node in nodes]
+    try:
+        for broker in brokers:
+            broker.start()
+        for broker in brokers:
+            broker.wait()
+        yield brokers
+    finally:
+        for broker in brokers:
+            broker.kill()
 
 
 @contextmanager
 def running_broker(directory: Path) -> Iterator[str]:
-    """A broker with its data in `directory`; host:port. It ends with this process at the latest.
-
-    Raises:
-        Unavailable: this machine lacks something.
-        RuntimeError: it does not start; the end of its log.
-    """
-    program, classpath = java(), f"{jars()}/*"
-    taken: set[int] = set()
-    address, controller_port = f"{LOOPBACK}:{free_port(taken)}", free_port(taken)
-    config = directory / "server.properties"
-    port = int(address.rpartition(":")[2])
-    config.write_text(
-        "".join(f"{name}={value}\n" for name, value in properties(directory, port, controller_port).items())
-    )
-    run = (program, HEAP, "-cp", classpath)
-    cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
-    format_it = [*run, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(config)]
-    subprocess.run(format_it, check=True, capture_output=True, timeout=START_S)
-    log = directory / "kafka.log"
-    broker = Guarded(Launch((*run, "kafka.Kafka", str(config)), directory, log, stop_s=10.0))
-    try:
-        ends_at = time.monotonic() + START_S
-        while not kafka_ready(address):
-            if broker.ended() is not None or time.monotonic() > ends_at:
-                raise RuntimeError(f"Apache Kafka did not start:\n{log_tail(log)}")
-            time.sleep(0.1)
-        yield address
-    finally:
-        broker.stop()
+    """One broker; host:port. Raises as `running_cluster`."""
+    with running_cluster(directory, 1) as (broker,):
+        yield broker.address

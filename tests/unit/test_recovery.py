@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.errors import BadRecord, InferenceRejected, InferenceUnavailable
+from worker.errors import BadRecord, InferenceRejected, InferenceUnavailable, ModelDied
+from worker.stream.breaker import Breaker
 from worker.stream.recovery import Recovery
+from worker.timing import SystemClock
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class Server:
     poison: frozenset[str] = frozenset()
     kills: bool = False
     down: int = 0
+    outage_calls: int = 2
+    deaths: int = 0
     strikes: Counter[str] = field(default_factory=Counter)
     outages: list[bool] = field(default_factory=list)
 
@@ -33,8 +37,9 @@ class Server:
         await self.canary()
         if self.poison & {item.event_id for item in items}:
             if self.kills:
-                self.down = 2
-                raise InferenceUnavailable("connection reset")
+                self.down = self.outage_calls
+                self.deaths += 1
+                raise ModelDied("not healthy") if self.down == 0 else InferenceUnavailable("connection reset")
             raise InferenceRejected("backend exception")
         return [item.event_id for item in items]
 
@@ -49,7 +54,7 @@ class Server:
         return self.strikes[event_id]
 
     def recovery(self) -> Recovery[Item, str]:
-        return Recovery(self.infer, self.canary, self.strike, 3, self.outages.append)
+        return Recovery(self.infer, self.canary, self.strike, 3, self.outages.append, Breaker(SystemClock()))
 
 
 def outcome(server: Server, names: Sequence[str]) -> list[str | BadRecord]:
@@ -82,6 +87,31 @@ def test_a_record_that_kills_the_server_is_isolated() -> None:
     assert [answer for answer in answers if answer != answers[2]] == ["a", "b", "d"]
     assert isinstance(answers[2], BadRecord)
     assert answers[2].reason == "inference_failed"
+
+
+@given(st.integers(1, 64), st.data())
+def test_a_record_that_kills_the_server_does_so_three_times(count: int, data: st.DataObject) -> None:
+    """Once in its batch and twice alone, whatever the size of the batch, and whether or not the canary sees it down."""
+    names = [str(number) for number in range(count)]
+    poison = frozenset({data.draw(st.sampled_from(names))})
+    server = Server(poison=poison, kills=True, outage_calls=data.draw(st.integers(0, 2)))
+    answers = outcome(server, names)
+    assert server.deaths == 3
+    assert [isinstance(answer, BadRecord) for answer in answers] == [name in server.poison for name in names]
+    assert server.outages == [True, False] * (len(server.outages) // 2)
+
+
+def test_batches_that_fail_together_wait_for_one_probe() -> None:
+    """While the server is away no batch is sent to it: only the canary asks, and each batch is answered in the end."""
+    server = Server(down=9)
+    recovery = server.recovery()
+
+    async def main() -> list[list[str | BadRecord]]:
+        return await asyncio.gather(*(recovery.answers([Item(f"{at}")]) for at in range(6)))
+
+    assert asyncio.run(main()) == [[f"{at}"] for at in range(6)]
+    assert not server.strikes
+    assert recovery.breaker.outages == 1
 
 
 def test_strikes_survive_a_restart() -> None:

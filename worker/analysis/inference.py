@@ -47,7 +47,8 @@ class Inference(Protocol):
     """A running model. One instance per event loop; `infer` may be called concurrently.
 
     No method blocks the event loop. Every wait is bounded by the deadline that the implementation was made with, and
-    nothing is retried: the caller decides what a failure means (an outage, a bad record, a wrong deployment).
+    no call that a model may have seen is repeated: the caller decides what a failure means (an outage, a bad record, a
+    wrong deployment).
     """
 
     async def check(self) -> None:

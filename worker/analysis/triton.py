@@ -5,6 +5,8 @@ What goes wrong with this client, and what is done about it here:
 - without `client_timeout` a hung model hangs the caller for ever: every call has the deadline;
 - `channel_args` replaces all defaults, the message sizes too: all are set below;
 - after an outage gRPC waits up to two minutes before it tries to connect again: capped (grpc issue 11277);
+- a call that no model has seen, since the connection was refused or a queue was full, is tried again a few times
+  within its deadline; any other may have taken the server down, and its caller decides;
 - a call that is cancelled, by its deadline or by cancelling the task, can crash Triton up to 24.11 and in rare cases
   later ones (server issues 7368 and 8034): keep the deadline far above the slowest answer, and let calls end;
 - closing a channel cancels its calls, which look to their callers as if somebody had cancelled *them*: translated;
@@ -33,7 +35,9 @@ from tritonclient.utils import InferenceServerException
 
 from worker.analysis.bundle import Bundle
 from worker.analysis.inference import OUTPUTS, SENTIMENTS, TAGS, Logits, TokenBatch, validate
-from worker.errors import InferenceRejected, InferenceUnavailable, ModelInvalid, PolyvoxError
+from worker.errors import InferenceRejected, InferenceUnavailable, ModelDied, ModelInvalid, PolyvoxError
+from worker.telemetry import RETRIES
+from worker.timing import Backoff, Deadline, SystemClock
 
 INT32_MAX = 2**31 - 1
 CHANNEL_ARGS = (
@@ -46,7 +50,7 @@ CHANNEL_ARGS = (
     ("grpc.http2.max_pings_without_data", 2),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1_000),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
     # Connections are shared between clients of one process otherwise, with their backoff.
     ("grpc.use_local_subchannel_pool", 1),
 )
@@ -73,6 +77,9 @@ ERRORS: Mapping[StatusCode, type[PolyvoxError]] = {
 }
 _BY_NAME = {str(code): error for code, error in ERRORS.items()}
 _DIED = re.compile(r"Stub process .* is not healthy")
+_UNSEEN = re.compile(r"failed to connect to all addresses|[Ee]xceeds maximum queue size")
+TRIES = 3
+"""Of a call that no model has seen."""
 
 VERSION_PARAMETER = "bundle_version"
 """The key in a model's `config.pbtxt` parameters under which it says which bundle it holds, if it does."""
@@ -130,7 +137,19 @@ class TritonInference:
         name = self._bundle.model.name
         inputs = [_tensor("input_ids", batch.input_ids), _tensor("attention_mask", batch.attention_mask)]
         outputs = [InferRequestedOutput(output) for output in OUTPUTS]
-        result = await self._call(self._client.infer(name, inputs, outputs=outputs, client_timeout=self._timeout_s))
+        deadline, backoff = Deadline.after(self._timeout_s, SystemClock()), Backoff(base_s=0.1, limit_s=0.5)
+        while True:
+            left_s = deadline.left_s()
+            try:
+                call = self._client.infer(name, inputs, outputs=outputs, client_timeout=left_s)
+                result = await self._call(call, deadline)
+                break
+            except InferenceUnavailable as error:
+                pause_s = backoff.next_s()
+                if backoff.attempts >= TRIES or not _unseen(error) or deadline.left_s() <= pause_s:
+                    raise
+                RETRIES.labels(target="triton").inc()
+                await asyncio.sleep(pause_s)
         logits = Logits(*(self._array(result, output) for output in OUTPUTS))
         validate(logits, batch, len(self._bundle.topics))
         return logits
@@ -140,13 +159,14 @@ class TritonInference:
             self._closed = True
             await self._client.close()
 
-    async def _call(self, call: Awaitable[T]) -> T:
-        """Await one call and make every failure one of ours."""
+    async def _call(self, call: Awaitable[T], deadline: Deadline | None = None) -> T:
+        """Await one call and make every failure one of ours; ends with the deadline, whatever it does about one."""
         try:
             return await call
         except InferenceServerException as error:
             if _DIED.search(error.message()):
-                raise InferenceUnavailable(f"{self._describe(error)}; {await self._load_again()}") from error
+                left_s = deadline.left_s() if deadline else self._timeout_s
+                raise ModelDied(f"{self._describe(error)}; {await self._load_again(left_s)}") from error
             # A status that gRPC may add later counts as an outage: nothing is lost by that.
             raise _BY_NAME.get(error.status(), InferenceUnavailable)(self._describe(error)) from error
         except (UsageError, asyncio.CancelledError):
@@ -155,11 +175,14 @@ class TritonInference:
                 raise
             raise InferenceUnavailable(f"the connection to Triton at {self._address.url} was closed") from None
 
-    async def _load_again(self) -> str:
+    async def _load_again(self, wait_s: float) -> str:
         """Ask Triton to load the model, once for all calls that found it dead; say what came of it."""
         if self._reload is None or self._reload.done():
             self._reload = asyncio.create_task(self._load())
-        return await asyncio.shield(self._reload)
+        try:
+            return await asyncio.wait_for(asyncio.shield(self._reload), wait_s)
+        except TimeoutError:
+            return "it is being loaded again"
 
     async def _load(self) -> str:
         name, timeout = self._bundle.model.name, self._timeout_s
@@ -225,6 +248,12 @@ class TritonInference:
             version = config.parameters[VERSION_PARAMETER].string_value
             if version != self._bundle.model.version:
                 raise self._wrong(f"it is {version}, expected {self._bundle.model.version}")
+
+
+def _unseen(error: InferenceUnavailable) -> bool:
+    """Whether the call failed before any model could see it."""
+    cause = error.__cause__
+    return isinstance(cause, InferenceServerException) and bool(_UNSEEN.search(cause.message()))
 
 
 def _tensor(name: str, array: np.ndarray[Any, np.dtype[np.int64]]) -> InferInput:

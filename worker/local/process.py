@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from signal import Signals
 
 GUARD = Path(__file__).with_name("guard.py")
 GUARD_MARGIN_S = 10.0  # what the guard itself may take beyond `stop_s`: killing leftovers, removing files
@@ -73,6 +74,27 @@ class Guarded:
         """Block until it ended; returns the exit status."""
         return self._guard.wait()
 
+    @property
+    def pid(self) -> int:
+        """The command's own process id.
+
+        Raises:
+            ProcessLookupError: it ended.
+        """
+        children = Path(f"/proc/{self._guard.pid}/task/{self._guard.pid}/children")
+        pids = children.read_text().split() if children.exists() else []
+        if not pids:
+            raise ProcessLookupError(f"{self.launch.command[0]} runs no more")
+        return int(pids[0])
+
+    def signal(self, number: Signals) -> None:
+        """Send the command a signal, such as SIGSTOP.
+
+        Raises:
+            ProcessLookupError: it ended.
+        """
+        os.kill(self.pid, number)
+
     def stop(self) -> None:
         """End it: SIGTERM, SIGKILL after `stop_s`; returns when nothing of it runs any more."""
         self._end(signal.SIGTERM, self.launch.stop_s)
@@ -81,7 +103,7 @@ class Guarded:
         """End it by SIGKILL at once, as a crash would; returns when nothing of it runs any more."""
         self._end(signal.SIGUSR1, 0.0)
 
-    def _end(self, how: signal.Signals, stop_s: float) -> None:
+    def _end(self, how: Signals, stop_s: float) -> None:
         if self._guard.poll() is not None:
             return
         self._guard.send_signal(how)

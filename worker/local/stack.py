@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from signal import Signals
 
 from worker.errors import PlatformUnsupported
 from worker.local import machine, servers
@@ -103,6 +104,10 @@ class Stack:
     def kill(self, name: ServerName) -> None:
         """SIGKILL one server, as a crash would; what it had not written is lost."""
         self._running.pop(name).kill()
+
+    def signal(self, name: ServerName, number: Signals) -> None:
+        """Send one server a signal: SIGSTOP makes it hang, SIGCONT go on."""
+        self._running[name].signal(number)
 
     def restart(self, name: ServerName) -> None:
         """Start a killed server again, with the same ports and files, and wait until it is ready."""

@@ -25,6 +25,7 @@ from worker.entities.link import Linker
 from worker.errors import BadRecord
 from worker.opinion.stories import StoryIndex
 from worker.settings import Settings
+from worker.stream.breaker import Breaker
 from worker.stream.commit import Ledger, settle
 from worker.stream.decoding import Decoding
 from worker.stream.limits import DeadLetterLimits
@@ -74,7 +75,9 @@ class EnrichStage:
         self._storyteller = Storyteller(parts.stories)
         self._limits = DeadLetterLimits.of(settings)
         self._budget = TokenBudget(settings.batch_tokens, settings.batch_posts)
-        self._recovery = Recovery(self._infer, self._canary, parts.strike, settings.strikes, self._set_outage)
+        self._recovery = Recovery(
+            self._infer, self._canary, parts.strike, settings.strikes, self._set_outage, Breaker(parts.clock)
+        )
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="enrich")
         self._ledgers: dict[TopicPartition, Ledger[OutputRecord]] = {}
         self._intake: list[Work] = []

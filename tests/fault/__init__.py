@@ -1,0 +1,1 @@
+"""`make fault`: real processes, real signals, real servers, and `polyvox verify` at the end of each row."""

@@ -1,0 +1,52 @@
+"""The report of a run as a page of docs/."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from tests.fault.row import Result
+
+HEAD = """# Fault report
+
+Written by `make fault`; do not edit. Real processes and signals, Apache Kafka 4.1 in KRaft mode, Redis, and Triton with
+the null model. Each row ends in `polyvox verify`'s audit.
+
+"""
+
+
+def page(results: Sequence[Result], share: float) -> str:
+    """Markdown: how it ran, one table row each, and what did not hold."""
+    seeds = sorted({result.seed for result in results})
+    minutes = sum(result.seconds for result in results) / 60
+    ran = (
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {minutes:.0f} minutes, seed {', '.join(map(str, seeds))}, "
+        f"share {share:g} of the repeats, {platform.machine()}, Python {platform.python_version()}.\n\n"
+    )
+    table = (
+        "| row | fault | holds | repeats | lost | double-counted | duplicates | worst recovery, s | further | took, s "
+        "|\n"
+        "|---|---|---|---|---|---|---|---|---|---|\n"
+    )
+    broken = [f"- row {result.number}: {result.broken}\n" for result in results if result.broken]
+    lines = "".join(map(_row, results))
+    return HEAD + ran + table + lines + ("\n## Does not hold\n\n" + "".join(broken) if broken else "")
+
+
+def _row(result: Result) -> str:
+    found = result.figures
+    notes = ", ".join(f"{name} {value}" for name, value in found.notes.items())
+    cells = (
+        result.number,
+        result.fault,
+        "no" if result.broken else "yes",
+        f"{found.repeats} of {result.full_repeats}",
+        found.lost,
+        found.double_counted,
+        found.duplicates,
+        f"{found.worst_recovery_s:.1f}",
+        notes,
+        f"{result.seconds:.0f}",
+    )
+    return "| " + " | ".join(map(str, cells)) + " |\n"

@@ -1,0 +1,47 @@
+"""The rows of the fault table, one module for each kind of fault."""
+
+from __future__ import annotations
+
+from tests.fault.row import Row
+from tests.fault.rows import (
+    again,
+    brokers,
+    exceptions,
+    kills,
+    only_poison,
+    poison,
+    redis_hurt,
+    redis_replies,
+    scale,
+    seams,
+    terms,
+    triton_dies,
+    triton_sick,
+    unwritable,
+    zombie,
+)
+
+ROWS: tuple[Row, ...] = (
+    kills.ANY,
+    terms.ROW,
+    kills.STARTING,
+    scale.ROW,
+    seams.ROW,
+    zombie.ROW,
+    brokers.BOUNCED,
+    brokers.DOWN,
+    brokers.CUT,
+    triton_dies.KILLED,
+    triton_dies.DEADLY_RECORD,
+    triton_sick.HANGS,
+    triton_sick.SLOW,
+    triton_sick.NONSENSE,
+    redis_replies.ROW,
+    redis_hurt.ROW,
+    poison.ROW,
+    only_poison.ROW,
+    unwritable.ROW,
+    exceptions.ROW,
+    again.ROW,
+)
+"""In the order in which they run."""

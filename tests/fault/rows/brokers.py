@@ -1,0 +1,141 @@
+"""Brokers go away: one of three after the other (row 7), the only one for minutes (8), or behind a dead network (9)."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from tests.fault.line import Line, line
+from tests.fault.posts import posts
+from tests.fault.proxy import Proxy
+from tests.fault.row import Row, Trial, hold
+from worker.local.ports import LOOPBACK, free_port
+
+POSTS = 4000
+RESUMED_S = 60.0
+DOWN_S = 20.0
+CUT_S = 15.0
+GROWTH = 0.10
+
+
+def bounced(trial: Trial) -> None:
+    """Each broker in turn, clean and hard: it leads partitions, and one of them is the group's coordinator."""
+    with (
+        trial.rig.own_kafka(3) as (brokers, addresses),
+        line(trial, addresses, replication_factor="3", stalled_after_s="60") as tested,
+    ):
+        tested.start()
+        ended = 0
+        for number in range(trial.repeats):
+            broker = brokers[number % len(brokers)]
+            tested.send(posts(POSTS, trial.random))
+            tested.progress()
+            if number % 2:
+                broker.kill()
+            else:
+                broker.stop()
+            trial.figures.repeats += 1
+            published = tested.published()
+            if published < tested.produced:
+                trial.figures.recovered(_progress(tested, published))
+            broker.start()
+            broker.wait()
+            ended += tested.replace_ended()
+        trial.figures.notes["workers that ended"] = ended
+        tested.finish(300)
+        tested.stop()
+        tested.audit(trial.figures)
+
+
+def _progress(tested: Line, published: int) -> float:
+    """Seconds until more is published; a worker that ends meanwhile is replaced, as a supervisor does."""
+    started_s = time.monotonic()
+    while tested.published() <= published:
+        tested.replace_ended()
+        hold(time.monotonic() - started_s < 2 * RESUMED_S, f"nothing published for {2 * RESUMED_S:.0f} s")
+        time.sleep(0.2)  # between two looks
+    return time.monotonic() - started_s
+
+
+def down(trial: Trial) -> None:
+    """The only broker is down for 20 s a repeat, in one outage; what the worker holds meanwhile does not grow."""
+    with trial.rig.own_kafka(1) as ((broker,), addresses), line(trial, addresses) as tested:
+        tested.start()
+        tested.send(posts(3 * POSTS, trial.random))
+        tested.progress()
+        (worker,) = tested.workers
+        before = worker.resident_bytes
+        published = tested.published()
+        broker.stop()
+        ends_at = time.monotonic() + DOWN_S * trial.repeats
+        most = before
+        while time.monotonic() < ends_at and worker.ended() is None:
+            most = max(most, worker.resident_bytes)
+            time.sleep(0.5)  # the fault is a time
+        trial.figures.repeats = trial.repeats
+        trial.figures.notes |= {
+            "down": f"{DOWN_S * trial.repeats:.0f} s",
+            "memory": f"{most / before - 1:+.1%} of {before / 2**20:.0f} MB",
+            "worker ended with": str(worker.ended()),
+        }
+        broker.start()
+        broker.wait()
+        tested.replace_ended()
+        trial.figures.recovered(_progress(tested, published))
+        tested.finish(300)
+        tested.stop()
+        tested.audit(trial.figures)
+        hold(most / before - 1 <= GROWTH, f"the memory grew by {most / before - 1:.1%}")
+
+
+def cut(trial: Trial) -> None:
+    """A worker's packets to Kafka vanish for 15 s a repeat, in one cut, while a second worker takes over."""
+    door = free_port(set())
+    with trial.rig.own_kafka(1, door) as ((broker,), addresses):
+        proxied = f"{LOOPBACK}:{broker.node.proxied_port}"
+        with Proxy(proxied, door) as proxy, line(trial, addresses) as tested:
+            through = replace(addresses, kafka=proxy.address)
+            tested.start(kafka_brokers=through.kafka)
+            tested.ready()
+            tested.send(posts(POSTS, trial.random))
+            tested.progress()
+            proxy.cut()
+            other = tested.start()
+            time.sleep(CUT_S * trial.repeats)  # the fault is a time
+            tested.send(posts(POSTS, trial.random))
+            proxy.mend()
+            trial.figures.repeats = trial.repeats
+            trial.figures.notes |= {"cut": f"{CUT_S * trial.repeats:.0f} s", "workers that ended": _replaced(tested)}
+            tested.finish(300)
+            hold(other.ended() is None, "the worker that was not cut off ended")
+            tested.replace_ended()
+            tested.stop()
+            tested.audit(trial.figures)
+
+
+def _replaced(tested: Line) -> int:
+    time.sleep(5.0)  # whoever gives up does so now
+    return tested.replace_ended()
+
+
+BOUNCED = Row(
+    number="7",
+    fault="broker bounce, clean and hard, of three",
+    promise="0 missing, resumes within 60 s or the watchdog ends the process",
+    repeats=5,
+    run=bounced,
+)
+DOWN = Row(
+    number="8",
+    fault="all brokers down, 20 s a repeat",
+    promise="nothing lost, memory flat",
+    repeats=6,
+    run=down,
+)
+CUT = Row(
+    number="9",
+    fault="a worker cut from Kafka, 15 s a repeat",
+    promise="0 missing, counters exact",
+    repeats=6,
+    run=cut,
+)

@@ -1,0 +1,55 @@
+"""Exceptions of Kafka's, Redis' and Triton's clients, and one that nobody expects, at each call of theirs."""
+
+from __future__ import annotations
+
+import time
+
+from tests.fault.inject import CALLS
+from tests.fault.line import Line, line
+from tests.fault.posts import posts
+from tests.fault.row import Row, Trial, hold
+
+POSTS = 600
+PASSINGS = 3
+IDLE_S = 60.0
+
+
+def run(trial: Trial) -> None:
+    """One worker for each call and exception: it finishes the work, or ends non-zero and its successor does."""
+    with line(trial, stalled_after_s="30", pool_posts="128", aggregate_batch="32") as tested:
+        tested.send(posts(POSTS, trial.random))
+        outcomes: list[str] = []
+        for number in range(trial.repeats):
+            call = list(CALLS)[number % len(CALLS)]
+            tested.send(posts(POSTS, trial.random))
+            worker = tested.start("-m", "tests.fault.inject", call, str(trial.random.randint(2, PASSINGS)))
+            started_s = time.monotonic()
+            while worker.ended() is None and not _done(tested):
+                hold(time.monotonic() - started_s < IDLE_S, f"{call}: alive and idle for {IDLE_S:.0f} s")
+                time.sleep(0.2)  # between two looks
+            trial.figures.repeats += 1
+            trial.figures.recovered(time.monotonic() - started_s)
+            if worker.ended() is None:
+                tested.stop()
+                continue
+            hold(worker.ended() != 0, f"{call}: the worker ended with 0 in the middle of its work")
+            outcomes.append(f"{call} ({worker.ended()})")
+            tested.workers.clear()
+        trial.figures.notes["ended the worker"] = "; ".join(outcomes) or "none"
+        tested.start()
+        tested.finish()
+        tested.stop()
+        tested.audit(trial.figures)
+
+
+def _done(tested: Line) -> bool:
+    return tested.behind() == 0 and tested.applied() == tested.published()
+
+
+ROW = Row(
+    number="20",
+    fault="exceptions of foreign libraries at each call",
+    promise="handled, or the process exits non-zero; never alive and idle for 60 s",
+    repeats=len(CALLS),
+    run=run,
+)
