@@ -93,9 +93,8 @@ async def opinions(settings: Settings, outcomes: Outcomes, planted_at: datetime 
         movers: Sequence[Mover] = ()
         if planted_at is not None:
             before = Window("five_minutes", outcomes.first_event, planted_at)
-            movers = await queries.top_movers(
-                before, Window("five_minutes", planted_at, end), Asked("topic"), TOP_MOVERS
-            )
+            after = Window("five_minutes", planted_at, end)
+            movers = (await queries.top_movers(before, after, Asked("topic"), TOP_MOVERS)).movers
         return Opinions(
             totals=await queries.totals(),
             by_topic={topic: found for (topic,), found in by_topic.items()},
