@@ -46,7 +46,8 @@ class AggregateWindows:
 
     async def first_s(self) -> int | None:
         found = [await self._reader.buckets(shard) for shard in await self._reader.shards()]
-        starts = [bucket.start_s for stored in found for bucket in stored.posts if bucket.level == "minute"]
+        level = "hour" if self._level == "hour" else "minute"
+        starts = [bucket.start_s for stored in found for bucket in stored.posts if bucket.level == level]
         return min(starts, default=None)
 
     async def read(self, span: Span) -> WindowRead:

@@ -20,6 +20,9 @@ if ARGV[3] == 'failed' then
 end
 
 local id = string.match(delivery, '[^/]+$')
+if ARGV[3] == 'sent' and ARGV[4] ~= '' then
+  call('PUBLISH', ARGV[4], call('HGET', prefix .. ':alerts', id)) -- first: a user who may not leaves all as it was
+end
 call('ZREM', due, delivery)
 call('HDEL', prefix .. ':attempts', delivery)
 if ARGV[3] == 'given_up' then
@@ -29,8 +32,5 @@ if ARGV[3] == 'given_up' then
 end
 for index = 6, #ARGV do
   call('ZADD', due, ARGV[5], ARGV[index] .. '/' .. id)
-end
-if ARGV[4] ~= '' then
-  call('PUBLISH', ARGV[4], call('HGET', prefix .. ':alerts', id))
 end
 return { 'noted' }

@@ -73,9 +73,10 @@ class Leader:
         self._token = token
         self._width_s = settings.alert_window_s
         self._settling_s = settings.alert_settling_s
-        self._kept_s = settings.retention_minute_s
+        self._kept_s = settings.retention_hour_s if settings.alert_window == "hour" else settings.retention_minute_s
         self._epoch = epoch_of(settings)
         self._next_s: int | None = None
+        self._oldest_s: int | None = None
         self._states: dict[Key, Watched] | None = None
 
     def forget(self) -> None:
@@ -121,7 +122,9 @@ class Leader:
         """The next window to read: the stored one, unless it is forgotten by now; the oldest kept at the beginning."""
         oldest_s = (self._parts.clock.unix_ms() // 1000 - self._kept_s) // self._width_s * self._width_s
         if self._next_s is None:
-            found_s = await self._parts.windows.first_s()
+            if self._oldest_s is None:  # finding it walks all keys, so it is looked for once
+                self._oldest_s = await self._parts.windows.first_s()
+            found_s = self._oldest_s
             return None if found_s is None else max(oldest_s, found_s // self._width_s * self._width_s)
         if self._next_s < oldest_s:
             skipped = (oldest_s - self._next_s) // self._width_s
