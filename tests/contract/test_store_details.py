@@ -153,7 +153,7 @@ async def details(reader: Reader) -> list[object]:
 
 @pytest.mark.integration
 @given(words=st.lists(WORDS, max_size=25), data=st.data())
-@hypothesis_settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_rebuild_in_any_order_gives_the_same(redis_url: str, words: Sequence[Words], data: st.DataObject) -> None:
     """The same outcomes in another order and other batches: the same counters, authors and samples, in both stores."""
     outcomes = [post(offset, each) for offset, each in enumerate(words)]

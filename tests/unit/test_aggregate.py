@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from worker.errors import BadRecord, PositionLost, StoreUnavailable
-from worker.events import Analysis, ModelRef, Probabilities, Sentiment, Topic
+from worker.events import Analysis, ModelRef, Probabilities, Sentiment, Story, Topic
 from worker.opinion.cells import Outcome
 from worker.opinion.memory import MemoryStore
 from worker.opinion.store import Applied, Consumed
@@ -49,7 +49,8 @@ def output(kind: str, offset: int) -> OutputRecord:
         return slot.outcome
     if kind == "dead":
         return OUTCOMES.dead(draft, BadRecord("tokenize", "text_too_long"))
-    return OUTCOMES.enriched(draft, ANALYSIS, BROKER_MS)
+    story = Story(draft.placed.origin.event_id, copy=False)
+    return OUTCOMES.enriched(draft, ANALYSIS, story, BROKER_MS)
 
 
 @dataclass

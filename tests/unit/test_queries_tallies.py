@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tests.opinion_outcomes import NOW_S, Words, dead, post
@@ -110,6 +111,7 @@ def test_capping_never_adds_and_holds_for_everyone(
         assert all(tally.cluster_squares == tally.weight for tally in found.cells.values())
 
 
+@hypothesis_settings(max_examples=30)
 @given(
     at=st.lists(st.integers(-600, 299), min_size=1, max_size=12),
     sum_of=st.integers(1, 8),
