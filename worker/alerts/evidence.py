@@ -16,7 +16,7 @@ from worker.alert_event import MAX_EXAMPLES
 from worker.alerts.keys import keys_of
 from worker.events import EnrichedPost
 from worker.opinion.cells import Cell
-from worker.opinion.increments import form_of
+from worker.opinion.increments import form_of, language_key
 from worker.opinion.shifts.words import Direction, Key, Span
 from worker.text.normalise import normalise, without_mentions_and_links
 
@@ -80,7 +80,7 @@ def look_into(posts: Iterable[EnrichedPost], question: Question) -> Findings:
 def _belongs(post: EnrichedPost, key: Key) -> bool:
     if key.kind == "entity":
         return key.values[0] in {form_of(entity.text) for entity in post.entities}
-    return key in keys_of(Cell(post.source_class, post.language, post.topic.label, post.model.version))
+    return key in keys_of(Cell(post.source_class, language_key(post.language), post.topic.label, post.model.version))
 
 
 def _in_direction(post: EnrichedPost, direction: Direction) -> float:
