@@ -37,6 +37,7 @@ def configured(servers: Addresses, monkeypatch: pytest.MonkeyPatch) -> Iterator[
         "INPUT_TOPICS": f"{name}.social=social,{name}.financial=financial",
         "ENRICHED_TOPIC": f"{name}.enriched",
         "DEAD_LETTERS_TOPIC": f"{name}.dead",
+        "ALERTS_TOPIC": f"{name}.alerts",
         "PARTITIONS": "1",
         "HEALTH_PORT": "9",
     }.items():

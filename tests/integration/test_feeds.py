@@ -45,6 +45,7 @@ def settings(kafka_brokers: str) -> Settings:
         input_topics={f"{name}.social": "social", f"{name}.financial": "financial"},
         enriched_topic=f"{name}.enriched",
         dead_letters_topic=f"{name}.dead",
+        alerts_topic=f"{name}.alerts",
         partitions=3,
     )
 
@@ -97,11 +98,12 @@ def dead(settings: Settings, offset: int, value: bytes = b"{", **changes: Any) -
 def test_missing_topics_are_created_once(settings: Settings) -> None:
     """Outputs get one partition for each partition of each input; a second call changes nothing."""
     created = ensure_topics(settings)
-    assert set(created) == {*settings.input_topics, settings.enriched_topic, settings.dead_letters_topic}
+    outputs = {settings.enriched_topic, settings.dead_letters_topic, settings.alerts_topic}
+    assert set(created) == {*settings.input_topics, *outputs}
     assert ensure_topics(settings) == []
     with consumer(settings) as client:
         counts = [len(partitions_of(client, topic)) for topic in created]
-    assert sorted(counts) == [3, 3, 6, 6]
+    assert sorted(counts) == [1, 3, 3, 6, 6]  # alerts have one, which keeps their order
 
 
 def test_an_output_topic_with_too_few_partitions_is_refused(settings: Settings) -> None:
@@ -160,6 +162,14 @@ def test_the_end_of_a_log_is_the_next_offset(settings: Settings) -> None:
         before = sum(ends(settings, topic)) if count > 1 else 0
         produce(settings, topic, rows(count))
         assert sum(ends(settings, topic)) == before + count
+
+
+def test_a_row_that_names_a_topic_goes_there(settings: Settings) -> None:
+    """The others go where all rows go."""
+    first, second = settings.input_topics
+    ensure_topics(settings)
+    produce(settings, first, iter([PostRow(1, b"a", b"a"), PostRow(2, b"b", b"b", second), PostRow(3, b"c", b"c")]))
+    assert [sum(ends(settings, topic)) for topic in (first, second)] == [2, 1]
 
 
 def test_tail_from_the_end_starts_with_the_next_record(settings: Settings) -> None:

@@ -61,6 +61,7 @@ class Line:
             "POLYVOX_INPUT_TOPICS": f"{self.name}.social=social,{self.name}.financial=financial",
             "POLYVOX_ENRICHED_TOPIC": f"{self.name}.enriched",
             "POLYVOX_DEAD_LETTERS_TOPIC": f"{self.name}.dead",
+            "POLYVOX_ALERTS_TOPIC": f"{self.name}.alerts",
             "POLYVOX_PARTITIONS": "2",
             "POLYVOX_MODELS_DIR": str(MODELS),
             "POLYVOX_INFERENCE": "embedded",

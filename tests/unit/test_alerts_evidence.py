@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.opinion_outcomes import NOW_S, Words, post
 from worker.alerts.evidence import Question, look_into, terms_of
 from worker.events import EnrichedPost
+from worker.opinion.cells import OTHER
 from worker.opinion.shifts.words import Key, Span
 
 BEFORE, AFTER = Span(NOW_S - 7200, NOW_S - 3600), Span(NOW_S - 3600, NOW_S)
@@ -90,3 +91,10 @@ def test_terms_of_any_text(text: str) -> None:
 def test_times_are_aware() -> None:
     """The samples of this file are."""
     assert enriched(0, "x", AFTER.start_s).event_time == datetime.fromtimestamp(AFTER.start_s, UTC)
+
+
+def test_a_language_without_a_key_of_its_own_counts_under_other() -> None:
+    """As it does in the aggregates."""
+    posts = [enriched(0, "word", AFTER.start_s, language="tlh"), enriched(1, "word", AFTER.start_s, language="de")]
+    found = look_into(posts, question(Key("language_topic", (OTHER, "medtop:04000000"))))
+    assert found.after.posts == 1
