@@ -10,7 +10,6 @@ import hypothesis
 import pytest
 
 from tests.apache_kafka.broker import Unavailable, running_broker
-from tests.fault.rig import Rig
 from worker.local.stack import Addresses, StackOptions, running_stack
 
 # Time is not what these tests are about, and the machines they run on are shared.
@@ -48,13 +47,6 @@ def apache_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         if os.environ.get("CI"):
             raise
         pytest.skip(f"Apache Kafka cannot run here: {reason}")
-
-
-@pytest.fixture(scope="session")
-def rig(apache_kafka: str) -> Iterator[Rig]:
-    """The servers of the fault rows: Apache Kafka, a Redis of its own, Triton with the null model."""
-    with Rig(apache_kafka) as servers:
-        yield servers
 
 
 @pytest.fixture

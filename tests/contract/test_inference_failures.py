@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import grpc
 import msgspec
@@ -16,8 +18,8 @@ from tritonclient.grpc import service_pb2_grpc
 from tests.little_triton import LONG, ROWS, SHORT, TIMEOUT_S, TINY, LittleTriton, batch_of, closing, little_triton, run
 from worker.analysis.embedded import EmbeddedInference
 from worker.analysis.inference import Inference, Logits, ScriptedInference, validate
-from worker.analysis.triton import ERRORS, VERSION_PARAMETER, TritonAddress, TritonInference
-from worker.errors import InferenceRejected, InferenceUnavailable, ModelInvalid
+from worker.analysis.triton import ERRORS, TRIES, VERSION_PARAMETER, TritonAddress, TritonInference
+from worker.errors import InferenceRejected, InferenceUnavailable, ModelDied, ModelInvalid
 
 
 @pytest.mark.parametrize("kind", ["scripted", "triton_client"])
@@ -156,6 +158,64 @@ def test_closing_ends_a_hanging_call():
             await task
 
     run(lambda: little_triton(servicer), test)
+
+
+class FailingFirst(LittleTriton):
+    """Fails its first calls with one status and its words; counts all."""
+
+    def __init__(self, failures: int, words: str) -> None:
+        super().__init__()
+        self.left, self.calls, self.words = failures, 0, words
+
+    async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802 - the protocol names it
+        self.calls += 1
+        self.status = grpc.StatusCode.UNAVAILABLE if self.left > 0 else None
+        self.left -= 1
+        return await super().ModelInfer(request, context)
+
+
+@pytest.mark.parametrize(
+    ("words", "failures", "calls", "answered"),
+    [
+        ("Request for unknown reason exceeds maximum queue size", 2, 3, True),
+        ("exceeds maximum queue size", 9, TRIES, False),
+        ("Socket closed", 1, 1, False),
+    ],
+)
+def test_only_calls_that_no_model_has_seen_are_tried_again(words: str, failures: int, calls: int, answered: bool):
+    """A refusal before the model is tried again, so often at most; what may have run, and may kill, is not."""
+    servicer = FailingFirst(failures, words)
+
+    async def test(inference: Inference) -> None:
+        if answered:
+            await inference.infer(batch_of(SHORT))
+        else:
+            with pytest.raises(InferenceUnavailable):
+                await inference.infer(batch_of(SHORT))
+
+    run(lambda: little_triton(servicer), test)
+    assert servicer.calls == calls
+
+
+def test_dead_model_ends_with_the_deadline():
+    """A call that finds the model dead waits for its loading, and no longer than its own deadline."""
+
+    class LoadsForEver(LittleTriton):
+        async def RepositoryModelLoad(self, request: Any, context: Any) -> Any:  # noqa: N802
+            await asyncio.Event().wait()
+
+    servicer = LoadsForEver()
+    servicer.status, servicer.words = grpc.StatusCode.INTERNAL, "Stub process 'analyzer_0' is not healthy."
+    took_s: list[float] = []
+
+    async def test(inference: Inference) -> None:
+        started_s = time.monotonic()
+        with pytest.raises(ModelDied, match="it is being loaded again"):
+            await inference.infer(batch_of(SHORT))
+        took_s.append(time.monotonic() - started_s)
+
+    run(lambda: little_triton(servicer, timeout_s=0.5), test)
+    assert took_s[0] <= 0.5 + 0.2
 
 
 def test_nobody_listens():

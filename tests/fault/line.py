@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from uuid import uuid4
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from bench.null import FAST_MODEL
+from tests.fault import store
 from tests.fault.posts import Made
 from tests.fault.process import POLL_S, RUN, Process
 from tests.fault.row import Figures, Trial, hold
@@ -22,10 +22,6 @@ from worker.local.process import log_tail
 from worker.local.stack import Addresses
 from worker.local.worker import variables
 from worker.opinion.answers import Totals
-from worker.opinion.client import Link
-from worker.opinion.queries import Queries
-from worker.opinion.reader import RedisReader
-from worker.opinion.store import AggregateStore
 from worker.settings import Settings, load_settings
 from worker.timing import SystemClock
 from worker.verify.report import Report
@@ -115,30 +111,11 @@ class Line:
 
     def applied(self) -> int:
         """Outcomes in Kafka before the positions that Redis keeps."""
-        settings = self.settings
-
-        async def ask() -> int:
-            link = Link.of(settings)
-            try:
-                positions = await AggregateStore(link, settings).positions(await RedisReader(link).shards())
-                return sum(sum(found.values()) for found in positions.values())
-            finally:
-                await link.aclose()
-
-        return asyncio.run(ask())
+        return store.applied(self.settings)
 
     def totals(self) -> Totals:
         """What Redis counts over all partitions."""
-        settings = self.settings
-
-        async def ask() -> Totals:
-            link = Link.of(settings)
-            try:
-                return await Queries(RedisReader(link), settings).totals()
-            finally:
-                await link.aclose()
-
-        return asyncio.run(ask())
+        return store.totals(self.settings)
 
     def behind(self) -> int:
         """Input records whose outcome is not committed; the positions of the aggregate stage are Redis' to keep."""
@@ -239,7 +216,7 @@ def line(
         rig.directory,
         trial.root,
     )
-    empty_redis(made.settings)
+    store.empty(made.settings)
     ensure_topics(made.settings)
     try:
         yield made
@@ -250,14 +227,3 @@ def line(
 
 def _addressed(where: Addresses) -> dict[str, str]:
     return {name: value for name, value in variables(where).items() if name.endswith(("_BROKERS", "_URL"))}
-
-
-def empty_redis(settings: Settings) -> None:
-    """FLUSHALL."""
-
-    async def empty() -> None:
-        link = Link.of(settings)
-        await link.redis.flushall()
-        await link.aclose()
-
-    asyncio.run(empty())

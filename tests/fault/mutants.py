@@ -19,6 +19,7 @@ class Mutant:
         file: under worker/.
         healthy, broken: what stands there, once, and what the mutant has instead; `added` goes to the file's end.
         row, repeats: what must fail.
+        finds: what the row must say of it.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Mutant:
     broken: str
     row: Row
     repeats: int
+    finds: str
     added: str = ""
 
     def plant(self, root: Path) -> Path:
@@ -51,7 +53,7 @@ class Mutant:
 TAKEN = """
 
 async def _taken(stream):
-    async for events in stream.take_events(1, within=0.1):
+    async for events in stream.take_events(16, within=0.1):
         for event in events:
             yield event
 """
@@ -66,6 +68,7 @@ MUTANTS = (
         added=TAKEN,
         row=seams.ROW,
         repeats=1,
+        finds="no_outcome",
     ),
     Mutant(
         name="ack before publish",
@@ -74,6 +77,7 @@ MUTANTS = (
         broken=f"    for slot in prefix:\n        slot.ack()\n{PUBLISH}",
         row=seams.ROW,
         repeats=1,
+        finds="no_outcome",
     ),
     Mutant(
         name="guard removed",
@@ -82,6 +86,7 @@ MUTANTS = (
         broken="if claim(row.offset, SEEN) or true then",
         row=redis_replies.ROW,
         repeats=3,
+        finds="counter",
     ),
     Mutant(
         name="retry of a write that is not idempotent",
@@ -91,6 +96,7 @@ MUTANTS = (
         broken="  count(totals, 'received', 1)\n  if claim(row.offset, SEEN) then\n    count(totals, 'received', -1)\n",
         row=redis_replies.ROW,
         repeats=3,
+        finds="counter",
     ),
     Mutant(
         name="a failed send swallowed",
@@ -99,5 +105,6 @@ MUTANTS = (
         broken="            except KafkaError as error:\n                return\n                topics",
         row=unwritable.ROW,
         repeats=1,
+        finds="committed that is not published",
     ),
 )

@@ -101,6 +101,10 @@ class Process:
 
     @property
     def resident_bytes(self) -> int:
-        """Its resident memory."""
-        status = Path(f"/proc/{self._child.pid}/status").read_text(encoding="ascii")
-        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS:"))
+        """Its resident memory; 0 once it ended."""
+        try:
+            status = Path(f"/proc/{self._child.pid}/status").read_text(encoding="ascii")
+        except (OSError, ProcessLookupError):
+            return 0
+        sizes = [int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS:")]
+        return sizes[0] if sizes else 0

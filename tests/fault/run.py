@@ -6,6 +6,8 @@ import random
 import time
 from pathlib import Path
 
+from kafka.errors import KafkaError
+
 from tests.fault.rig import Rig
 from tests.fault.row import Broken, Figures, Result, Row, Trial
 from worker.errors import PolyvoxError
@@ -19,6 +21,6 @@ def run_row(row: Row, rig: Rig, seed: int, repeats: int, root: Path = REPOSITORY
     started_s = time.monotonic()
     try:
         row.run(trial)
-    except (Broken, PolyvoxError) as reason:
+    except (Broken, PolyvoxError, KafkaError, OSError) as reason:
         broken = f"{type(reason).__name__}: {reason}"
     return Result(row.number, row.fault, row.repeats, seed, time.monotonic() - started_s, figures, broken)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
-from collections.abc import Awaitable, Callable
-from typing import Any
 
+from tests.fault import store
 from tests.fault.line import Line, line
 from tests.fault.posts import posts
 from tests.fault.row import Row, Trial, hold
-from worker.opinion.client import Link
 
 POSTS = 3000
 FAILED = 70
@@ -26,7 +23,7 @@ def run(trial: Trial) -> None:
             copy = file.with_suffix(".copy")
             shutil.copyfile(file, copy)
             _full(trial, tested)
-            _ask(tested, lambda client: client.script_flush())
+            store.ask(tested.settings, lambda link: link.redis.script_flush())
             tested.send(posts(POSTS, trial.random))
             tested.finish()
             (worker,) = tested.workers
@@ -47,24 +44,15 @@ def run(trial: Trial) -> None:
 
 def _full(trial: Trial, tested: Line) -> None:
     """No memory for one write more: nothing is counted meanwhile, and all of it afterwards."""
-    _ask(tested, lambda client: client.config_set("maxmemory", "1mb"))
+    store.ask(tested.settings, lambda link: link.redis.config_set("maxmemory", "1mb"))
     counted = tested.totals().received
     tested.send(posts(POSTS, trial.random))
     (worker,) = tested.workers
     tested.wait(lambda: bool(worker.logged("store_outage")), "the worker says that Redis is full", 60)
     hold(not worker.ready, "the worker is ready though Redis is full")
     hold(tested.totals().received == counted, "a full Redis has counted")
-    _ask(tested, lambda client: client.config_set("maxmemory", "0"))
+    store.ask(tested.settings, lambda link: link.redis.config_set("maxmemory", "0"))
     trial.figures.recovered(tested.wait(lambda: tested.totals().received > counted, "counting goes on", 60))
-
-
-def _ask(tested: Line, command: Callable[[Any], Awaitable[Any]]) -> None:
-    async def main() -> None:
-        link = Link.of(tested.settings)
-        await command(link.redis)
-        await link.aclose()
-
-    asyncio.run(main())
 
 
 ROW = Row(

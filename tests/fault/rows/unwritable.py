@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
+
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from tests.fault.line import Line, line
 from tests.fault.posts import posts
+from tests.fault.process import Process
 from tests.fault.row import Row, Trial, hold
 from worker.feeds.connect import admin
 from worker.feeds.lag import lag
 
 POSTS = 500
 FAILED = 70
+ENDS_S = 60.0
 TINY_BYTES = "200"
 USUAL_BYTES = "1048588"
 
@@ -27,10 +31,9 @@ def run(trial: Trial) -> None:
             _limit(tested, TINY_BYTES)
             tested.send(posts(POSTS, trial.random))
             (worker,) = tested.workers
-            status = worker.wait(60)
-            hold(status == FAILED, f"the worker ended with {status}")
+            _until_ended(tested, worker, committed)
+            hold(worker.ended() == FAILED, f"the worker ended with {worker.ended()}")
             hold(bool(worker.logged("worker_failed")), "no alert in the log")
-            hold(_committed(tested) == committed, "something was committed that is not published")
             trial.figures.repeats += 1
             _limit(tested, USUAL_BYTES)
             published = tested.published()
@@ -39,6 +42,15 @@ def run(trial: Trial) -> None:
             tested.finish()
             tested.stop()
         tested.audit(trial.figures)
+
+
+def _until_ended(tested: Line, worker: Process, committed: int) -> None:
+    ends_at = time.monotonic() + ENDS_S
+    while worker.ended() is None:
+        hold(_committed(tested) == committed, "something was committed that is not published")
+        hold(time.monotonic() < ends_at, f"the worker still runs after {ENDS_S:.0f} s")
+        time.sleep(0.1)  # between two looks
+    hold(_committed(tested) == committed, "something was committed that is not published")
 
 
 def _committed(tested: Line) -> int:
