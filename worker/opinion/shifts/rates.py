@@ -18,9 +18,9 @@ SPLIT: Floats = np.array([0.38, 0.58, 0.25])
 """The part of the declared rate that each design shift, both directions together, may use. More than 1 in sum: what
 one of them takes for a shift, its neighbours often do too."""
 OVERSHOOT = 1.166
-USUAL_PACE, PACE_EXPONENT = 20.0, 0.25
+USUAL_PACE, PACE_EXPONENT = 36.0, 0.25
 """A correction that was measured: evidence that takes days to gather is in part learned as baseline, so keys with few
-posts signal less often than the formula says, and those with many more often. 20 is some 500 posts an hour."""
+posts signal less often than the formula says, and those with many more often. 36 is some 900 posts an hour."""
 DAY_S = 86_400
 NEVER = 1e6
 """False signals a day of a detector that has gathered nothing, a bound in place of infinity."""
