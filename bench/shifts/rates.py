@@ -17,6 +17,9 @@ OF_GROUP = 20
 """A source class is the sum of so many keys of a topic each; entities are in half the posts of some topic."""
 
 
+VOLUMES = ((100, 270), (270, 740), (740, 2000))
+
+
 @dataclass(frozen=True)
 class Installation:
     """Keys of topics, and keys made from their posts."""
@@ -59,15 +62,16 @@ def measure(keys: int, days: int, seed: int, *, shared: bool) -> list[Figure]:
     installation, limits = Installation.of(keys, random, shared=shared), Limits()
     alerts: list[tuple[int, list[int]]] = []
     watch = Watch(installation.standard(random), limits, alerts)
-    signals = 0
+    signals = np.zeros(keys)
     for window, labels in windows(installation.world, range(days * WINDOWS_PER_DAY), random):
-        signals += int(watch.read(window, installation.seen(labels, random)).first.sum())
+        signals += watch.read(window, installation.seen(labels, random)).first
     watched_days = days - limits.warm_up_s / DAY_S
     kind = "keys_sharing_posts" if shared else "independent_keys"
-    ratio = poisson(signals, keys * watched_days * limits.false_signals_per_key_day)
+    declared = watched_days * limits.false_signals_per_key_day
+    ratio = poisson(int(signals.sum()), keys * declared)
     per_day = poisson(sum(len(chosen) for _, chosen in alerts), watched_days)
     together = max((len(chosen) for _, chosen in alerts), default=0)
-    return [
+    figures = [
         Figure(f"signals_to_declared.{kind}", ratio[0], "0.8 to 1.2", ok=0.8 <= ratio[0] <= 1.2, interval=ratio[1:]),
         Figure(
             f"alerts_per_day.{kind}",
@@ -78,3 +82,14 @@ def measure(keys: int, days: int, seed: int, *, shared: bool) -> list[Figure]:
         ),
         Figure(f"most_alerts_in_one_window.{kind}", together, "reported", ok=None),
     ]
+    if shared:
+        return figures
+    return figures + [_of_volume(low, high, signals, installation.world.per_hour, declared) for low, high in VOLUMES]
+
+
+def _of_volume(low: float, high: float, signals: Floats, per_hour: Floats, declared: float) -> Figure:
+    """The same as for all keys, for those of some volume."""
+    chosen = (per_hour >= low) & (per_hour < high)
+    ratio = poisson(int(signals[chosen].sum()), max(chosen.sum(), 1) * declared)
+    name = f"signals_to_declared.{low}_to_{high}_posts_per_hour.independent_keys"
+    return Figure(name, ratio[0], "reported", ok=None, interval=ratio[1:])

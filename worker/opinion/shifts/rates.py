@@ -18,6 +18,9 @@ SPLIT: Floats = np.array([0.38, 0.58, 0.25])
 """The part of the declared rate that each design shift, both directions together, may use. More than 1 in sum: what
 one of them takes for a shift, its neighbours often do too."""
 OVERSHOOT = 1.166
+USUAL_PACE, PACE_EXPONENT = 20.0, 0.25
+"""A correction that was measured: evidence that takes days to gather is in part learned as baseline, so keys with few
+posts signal less often than the formula says, and those with many more often. 20 is some 500 posts an hour."""
 DAY_S = 86_400
 NEVER = 1e6
 """False signals a day of a detector that has gathered nothing, a bound in place of infinity."""
@@ -38,4 +41,5 @@ def false_per_day(sums: Floats, pace: Floats, window_s: float) -> Floats:
     between = np.expm1(level) - level
     informed = strength**2 / 2
     rates = np.where(between > 0, informed / np.maximum(between, 1e-300), NEVER) * (DAY_S / window_s)
-    return np.minimum(rates * 2 / SPLIT, NEVER)
+    learned = (np.maximum(pace, 1.0)[..., None, None] / USUAL_PACE) ** PACE_EXPONENT
+    return np.minimum(rates * learned * 2 / SPLIT, NEVER)
