@@ -141,7 +141,9 @@ class Settings(BaseSettings):
         300, ge=0, description="how long fewer outcomes than that wait for more; each call costs as much as ten of them"
     )
 
-    alerts_topic: str = Field("alerts", description="where alerts go; one partition, in the order of their windows")
+    alerts_topic: str = Field(
+        "alerts", description="where alerts go; give it a long retention: what it holds is not repeated"
+    )
     alert_channel: str = Field("polyvox:alerts", description="Redis pub/sub channel that alerts are published on")
     alert_false_per_day: float = Field(
         1.0, gt=0, description="false alerts a day that the whole installation may raise, over all keys together"

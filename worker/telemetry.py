@@ -145,7 +145,7 @@ ALERTS_SUPPRESSED = Counter(
     "Signals, and windows of keys, that could raise no alert.",
     ["reason"],
     registry=REGISTRY,
-)  # reason: control (too weak among all keys), incomplete, outage, model_changed
+)  # reason: control (too weak among all keys), incomplete, outage, model_changed, nothing_before, repeats
 ALERT_DELIVERIES = Counter(
     "polyvox_alert_deliveries_total", "Deliveries of alerts.", ["channel", "result"], registry=REGISTRY
 )  # channel: kafka, webhook; result: sent, found, failed, given_up

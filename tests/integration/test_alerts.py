@@ -178,13 +178,13 @@ def test_a_worker_that_dies_at_any_call_repeats_no_alert_and_misses_none(configu
 def test_the_topic_is_read_on_from_where_it_was_read(configured: Settings) -> None:
     """What others write is seen, what is no alert is passed over, and the order is that of writing."""
     log, other = AlertLog(configured), AlertLog(configured)
-    assert log.ids() == set()
+    assert log.alerts() == {}
     other.publish(alert(0))
-    assert log.ids() == {alert(0).alert_id}
+    assert log.alerts() == {alert(0).alert_id: alert(0)}
     with producer(configured) as client:
         client.send(configured.alerts_topic, value=b"no alert").get(timeout=10)
     log.publish(alert(1))
-    assert log.ids() == {alert(0).alert_id, alert(1).alert_id}
+    assert list(log.alerts()) == [alert(0).alert_id, alert(1).alert_id]
 
 
 def run(*arguments: str) -> Result:
@@ -202,7 +202,7 @@ def test_alerts_are_listed_shown_and_sent_again(configured: Settings) -> None:
     async def main() -> None:
         store = RedisAlertStore(Link.of(configured), configured)
         await store.lead("t", LEASE_S)
-        await store.settle("t", Settled(epoch="e", expected_s=None, next_s=1, alerts=[alert(0), alert(1)]))
+        await store.settle("t", Settled(epoch="e", expected_s=None, next_s=1, alerts=[alert(0), alert(1, "fr")]))
         deliverer = Deliverer(Outlets(store, KafkaAlertTopic(configured), {"webhook:1": Refusing()}), "t", configured)
         while await deliverer.deliver():
             pass
@@ -213,7 +213,7 @@ def test_alerts_are_listed_shown_and_sent_again(configured: Settings) -> None:
     assert run("alerts", "undelivered").exit_code == 0
     asyncio.run(main())
     listed = [json.loads(line) for line in run("alerts", "list", "--json").stdout.splitlines()]
-    assert [each["alert_id"] for each in listed] == [alert(1).alert_id, alert(0).alert_id]
+    assert [each["alert_id"] for each in listed] == [alert(1, "fr").alert_id, alert(0).alert_id]
     table = run("alerts", "list").stdout
     assert alert(0).alert_id[:12] in table
     assert "de / medtop:04000000" in table

@@ -22,7 +22,7 @@ from worker.feeds.connect import REQUEST_TIMEOUT_MS
 from worker.settings import Settings
 from worker.timing import ManualClock
 
-ALERTS = [alert(0), alert(1), alert(1, "fr")]
+ALERTS = [alert(0), alert(10), alert(10, "fr")]
 SETTINGS = Settings(alert_webhook_attempts=3)
 
 
@@ -147,6 +147,26 @@ def test_redis_that_rolled_back_repeats_nothing_in_the_topic() -> None:
 
     asyncio.run(main())
     assert world.ids() == Counter({each.alert_id: 1 for each in ALERTS})
+
+
+def test_a_shift_that_is_decided_in_another_window_after_a_rollback_is_no_second_alert() -> None:
+    """Late posts let the detector speak an hour later than before; the topic knows that the key has spoken."""
+    world = World()
+
+    async def main() -> None:
+        await world.raise_alerts()
+        await world.work("first")
+        world.store = MemoryAlertStore(world.clock)
+        await world.store.lead("first", LEASE_S)
+        again = [alert(1), alert(1, direction="up"), alert(30)]
+        await world.store.settle("first", Settled(epoch="e", expected_s=None, next_s=1, alerts=again))
+        await world.work("first")
+
+    asyncio.run(main())
+    written = [each.alert_id for each in world.topic.written[len(ALERTS) :]]
+    assert written == [alert(1, direction="up").alert_id, alert(30).alert_id]
+    assert [each.alert_id for _, each in world.store.published] == written
+    assert not world.store.due_ms
 
 
 def test_a_leader_that_was_replaced_writes_nothing() -> None:

@@ -23,7 +23,7 @@ from worker.alerts.topic import AlertTopic
 from worker.alerts.webhook import Sender
 from worker.errors import NotDelivered
 from worker.settings import Settings
-from worker.telemetry import ALERT_DELIVERIES, Log, get_logger
+from worker.telemetry import ALERT_DELIVERIES, ALERTS_SUPPRESSED, Log, get_logger
 from worker.timing import Backoff
 
 LEASE_S = 30.0
@@ -59,6 +59,7 @@ class Deliverer:
         self._token = token
         self._channel = settings.alert_channel
         self._attempts = settings.alert_webhook_attempts
+        self._cool_down_s = settings.alert_cool_down_s
 
     async def deliver(self) -> int:
         """Try every delivery that is due, once; how many there were.
@@ -82,11 +83,28 @@ class Deliverer:
             # The lease outlasts the writing: whoever leads after it reads the topic when this record is in it.
             if not await store.lead(self._token, LEASE_S):
                 return
-            there = delivery.alert.alert_id in known
-            if not there:
+            if delivery.alert.alert_id not in known:
+                if any(self._is_same_shift(delivery.alert, other) for other in known.values()):
+                    await self._drop(delivery)
+                    continue
                 await topic.publish(delivery.alert)
-            ALERT_DELIVERIES.labels(channel="kafka", result="found" if there else "sent").inc()
+                ALERT_DELIVERIES.labels(channel="kafka", result="sent").inc()
+            else:
+                ALERT_DELIVERIES.labels(channel="kafka", result="found").inc()
             await store.sent(self._token, delivery, then=list(self._outlets.webhooks), publish_on=self._channel)
+
+    def _is_same_shift(self, one: Alert, other: Alert) -> bool:
+        """Whether two alerts are closer than the cool-down lets one key speak.
+
+        Then Redis rolled back, and late posts let the detector decide in another window than it had before.
+        """
+        apart_s = abs((one.window_end - other.window_end).total_seconds())
+        return (one.key, one.direction) == (other.key, other.direction) and apart_s < self._cool_down_s
+
+    async def _drop(self, delivery: Delivery) -> None:
+        get_logger().warning(Log.ALERT_SUPPRESSED, alert_id=delivery.alert.alert_id, reason="repeats")
+        ALERTS_SUPPRESSED.labels(reason="repeats").inc()
+        await self._outlets.store.sent(self._token, delivery)
 
     async def _to_webhook(self, delivery: Delivery) -> None:
         """Step 4."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from worker.alert_event import Alert
@@ -144,8 +144,8 @@ class MemoryTopic:
 
     written: list[Alert] = field(default_factory=list)
 
-    async def known(self) -> set[str]:
-        return {alert.alert_id for alert in self.written}
+    async def known(self) -> Mapping[str, Alert]:
+        return {alert.alert_id: alert for alert in self.written}
 
     async def publish(self, alert: Alert) -> None:
         self.written.append(alert)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Protocol
 
 from worker.alert_event import Alert
@@ -13,8 +14,8 @@ from worker.settings import Settings
 class AlertTopic(Protocol):
     """Where each alert is written once. Both raise `BrokerUnavailable` (try again) or `ConfigInvalid`."""
 
-    async def known(self) -> set[str]:
-        """The ids of the alerts that are there."""
+    async def known(self) -> Mapping[str, Alert]:
+        """The alerts that are there, by id."""
         ...
 
     async def publish(self, alert: Alert) -> None:
@@ -28,8 +29,8 @@ class KafkaAlertTopic:
     def __init__(self, settings: Settings) -> None:
         self._log = AlertLog(settings)
 
-    async def known(self) -> set[str]:
-        return await asyncio.to_thread(self._log.ids)
+    async def known(self) -> Mapping[str, Alert]:
+        return await asyncio.to_thread(self._log.alerts)
 
     async def publish(self, alert: Alert) -> None:
         await asyncio.to_thread(self._log.publish, alert)

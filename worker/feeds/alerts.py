@@ -26,10 +26,10 @@ class AlertLog:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._next: dict[int, int] = {}
-        self._ids: set[str] = set()
+        self._found: dict[str, Alert] = {}
 
-    def ids(self) -> set[str]:
-        """The ids of all alerts in the topic, now; records that are no alerts are passed over.
+    def alerts(self) -> dict[str, Alert]:
+        """All alerts in the topic, now, by id; records that are no alerts are passed over.
 
         Raises:
             ConfigInvalid: there is no such topic.
@@ -41,9 +41,10 @@ class AlertLog:
             for partition in partitions:
                 begin = max(begins[partition], self._next.get(partition.partition, 0))
                 for piece in read_pieces(client, partition, begin, ends[partition]):
-                    self._ids.update(filter(None, (_id_in(record.value) for record in piece)))
+                    for alert in filter(None, (_alert_in(record.value) for record in piece)):
+                        self._found.setdefault(alert.alert_id, alert)
                 self._next[partition.partition] = ends[partition]
-        return set(self._ids)
+        return dict(self._found)
 
     def publish(self, alert: Alert) -> None:
         """Return when all replicas have it.
@@ -63,9 +64,9 @@ class AlertLog:
             sent.get(timeout=DELIVERY_MS / 1000)
 
 
-def _id_in(value: bytes | None) -> str | None:
-    """The id of the alert in a record."""
+def _alert_in(value: bytes | None) -> Alert | None:
+    """The alert in a record."""
     try:
-        return decode_alert(value or b"").alert_id
+        return decode_alert(value or b"")
     except msgspec.DecodeError:
         return None
