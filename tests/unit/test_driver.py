@@ -11,6 +11,7 @@ import faust
 import pytest
 from faust.types import TP
 
+from worker.errors import PositionLost
 from worker.stream.driver import Run, seeking_transport
 from worker.stream.records import TopicPartition
 
@@ -46,7 +47,7 @@ async def nowhere(_assigned: list[TopicPartition]) -> Mapping[TopicPartition, in
     return {}
 
 
-def consumer_of(committed: int, fetches: list[Any], *, seek_during_fetch: bool = False) -> Any:
+def consumer_of(committed: int, fetches: list[Any], *, seek_during_fetch: bool = False, log_start: int = 0) -> Any:
     """The driver's consumer over scripted answers of the thread that talks to Kafka; `sought` notes its seeks."""
     app = faust.App("test", broker="kafka://127.0.0.1:1", store="memory://", web_enabled=False)
     transport = seeking_transport(frozenset(), nowhere, 100)
@@ -60,6 +61,9 @@ def consumer_of(committed: int, fetches: list[Any], *, seek_during_fetch: bool =
 
         async def seek_to_committed(self) -> dict[TP, int]:
             return {PLACE: committed}
+
+        async def earliest_offsets(self, *tps: TP) -> dict[TP, int]:
+            return dict.fromkeys(tps, log_start)
 
         async def _seek(self, partition: TP, offset: int) -> None:
             self.sought.append(offset)
@@ -109,6 +113,13 @@ def test_a_fetch_from_before_a_seek_is_read_again() -> None:
         assert consumer.sought == [10]
 
     asyncio.run(main())
+
+
+def test_records_that_expired_unread_are_refused() -> None:
+    """A committed position below the log's start ends the worker, with the number of records that are gone."""
+    with pytest.raises(PositionLost, match=r"posts\[0\].* 15 records expired unread"):
+        asyncio.run(consumer_of(10, [], log_start=25).perform_seek())
+    asyncio.run(consumer_of(25, [], log_start=25).perform_seek())
 
 
 @pytest.mark.parametrize("event", ["stop_flow", "perform_seek"])

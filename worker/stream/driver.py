@@ -23,6 +23,7 @@ from typing import Any
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP
 
+from worker.errors import PositionLost
 from worker.stream.aggregate import check_start
 from worker.stream.records import SourceRecord, TopicPartition
 from worker.telemetry import Log, get_logger
@@ -94,7 +95,22 @@ def seeking_transport(topics: frozenset[str], positions: Positions, fetch_wait_m
                 self._seeks += 1
                 await super().perform_seek()
                 self._next = {TP(*tp): self._read_offset.get(TP(*tp)) for tp in self.assignment()}
+                await self._refuse_expired()
                 await self._seek_own()
+
+        async def _refuse_expired(self) -> None:
+            """Stop at input records that expired unread: what follows them would be committed over their loss."""
+            committed = {tp: offset for tp, offset in self._next.items() if tp.topic not in topics and offset}
+            if not committed:
+                return
+            for tp, oldest in (await self.earliest_offsets(*committed)).items():
+                position = committed.get(TP(*tp), 0)
+                if position < (oldest or 0):
+                    raise PositionLost(
+                        f"{tp.topic}[{tp.partition}]: the group has committed up to {position}, the log begins at "
+                        f"{oldest}: {oldest - position} records expired unread; lengthen the topic's retention, and "
+                        "set the group's offset to the earliest (kafka-consumer-groups.sh --reset-offsets) to go on"
+                    )
 
         async def _seek_own(self) -> None:
             """Seek the positions that are not the group's."""
