@@ -123,9 +123,12 @@ def _add_agent(app: PolyvoxApp, name: str, topics: list[str]) -> None:
         try:
             stage = app.stages.stage(name)
             async for event in stream.noack().events():
-                for record in event.message.value.records():
+                run = event.message.value
+                for record in run.records():
                     if stage.full:
                         await stage.room()
+                    if not run.current():
+                        break  # partitions moved meanwhile: it is read again from where they were settled
                     stage.admit(record)
         except asyncio.CancelledError:
             raise

@@ -6,10 +6,15 @@ would be overwritten by it (tried on Kafka 4.1).
 Faust spends as much on a record as the rest of the worker, most of it on tasks and sensors. So neighbours in a
 partition travel through conductor and stream as one message, whose value is a `Run`; each record of it is acknowledged
 by itself all the same.
+
+A fetch that began before a seek, or a run that waited for Faust's flow control through a rebalance, is from the old
+position: let through, it makes the records between look like a gap, which is committed over. Both are dropped here, and
+read again from where the seek went.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +23,7 @@ from typing import Any
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP
 
+from worker.errors import PositionLost
 from worker.stream.aggregate import check_start
 from worker.stream.records import SourceRecord, TopicPartition
 from worker.telemetry import Log, get_logger
@@ -30,11 +36,16 @@ RUN_RECORDS = 64
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Records of one partition in the order of their offsets, and what acknowledges one of these offsets."""
+    """Records of one partition in the order of their offsets, and what acknowledges one of these offsets.
+
+    Args:
+        current: whether no rebalance or seek began since they were fetched; once it is false, they are read again.
+    """
 
     tp: TopicPartition
     consumed: Sequence[Any]
     acknowledge: Callable[[int], None]
+    current: Callable[[], bool]
 
     def records(self) -> list[SourceRecord]:
         """The records; a broker without timestamps gives -1, which counts as the epoch."""
@@ -64,11 +75,45 @@ def seeking_transport(topics: frozenset[str], positions: Positions, fetch_wait_m
             return consumer
 
     class SeekingConsumer(Consumer):  # type: ignore[misc]  # Faust ships no types
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            self._seeks = self._stops = 0
+            self._seeking = asyncio.Lock()
+            self._next: dict[TP, int | None] = {}
+            """The offset after the last record that was passed on, or that was sought."""
+
         def _new_consumer_thread(self) -> ConsumerThread:
             return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
+        def stop_flow(self) -> None:
+            """Faust's first step of every rebalance, and of a stop: nothing that was fetched is current any more."""
+            self._stops += 1
+            super().stop_flow()
+
         async def perform_seek(self) -> None:
-            await super().perform_seek()
+            async with self._seeking:
+                self._seeks += 1
+                await super().perform_seek()
+                self._next = {TP(*tp): self._read_offset.get(TP(*tp)) for tp in self.assignment()}
+                await self._refuse_expired()
+                await self._seek_own()
+
+        async def _refuse_expired(self) -> None:
+            """Stop at input records that expired unread: what follows them would be committed over their loss."""
+            committed = {tp: offset for tp, offset in self._next.items() if tp.topic not in topics and offset}
+            if not committed:
+                return
+            for tp, oldest in (await self.earliest_offsets(*committed)).items():
+                position = committed.get(TP(*tp), 0)
+                if position < (oldest or 0):
+                    raise PositionLost(
+                        f"{tp.topic}[{tp.partition}]: the group has committed up to {position}, the log begins at "
+                        f"{oldest}: {oldest - position} records expired unread; lengthen the topic's retention, and "
+                        "set the group's offset to the earliest (kafka-consumer-groups.sh --reset-offsets) to go on"
+                    )
+
+        async def _seek_own(self) -> None:
+            """Seek the positions that are not the group's."""
             assigned = [TopicPartition(*tp) for tp in self.assignment() if tp.topic in topics]
             known = await positions(assigned)
             if not known:
@@ -79,19 +124,24 @@ def seeking_transport(topics: frozenset[str], positions: Positions, fetch_wait_m
             check_start(start, first)
             for tp, offset in start.items():
                 await self.seek(TP(*tp), offset)
+                self._next[TP(*tp)] = offset
                 # Faust commits only from here on: without it, acks beyond the group's offset look like a gap.
                 self._committed_offset[TP(*tp)] = offset
                 get_logger().info(Log.POSITION_SOUGHT, topic=tp.topic, partition=tp.partition, offset=offset)
 
         async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust's interface
             """Yield what was fetched as messages that each carry a run."""
+            seeks = self._seeks
             fetched, active = await self._wait_next_records(timeout)
-            generation = self.app.consumer_generation_id
+            async with self._seeking:
+                if self._seeks != seeks:
+                    await self._rewind(fetched or {})
+                    return
             for tp, consumed in (fetched or {}).items():
                 if active is not None and tp not in active and tp not in self._buffered_partitions:
                     continue
                 for start in range(0, len(consumed), RUN_RECORDS):
-                    if self.should_stop or not self.flow_active or self.app.consumer_generation_id != generation:
+                    if self.should_stop or not self.flow_active or self._seeks != seeks:
                         return
                     run = await self._next_run(tp, consumed[start : start + RUN_RECORDS])
                     if run:
@@ -99,20 +149,37 @@ def seeking_transport(topics: frozenset[str], positions: Positions, fetch_wait_m
 
         async def _next_run(self, tp: TP, consumed: Sequence[Any]) -> Sequence[Any]:
             """Leave out what was read before; note the offsets that hold no record, so that commits pass them."""
-            read = self._read_offset[tp]
-            fresh = [each for each in consumed if read is None or each.offset >= read]
+            expected = self._next.get(tp)
+            fresh = [each for each in consumed if expected is None or each.offset >= expected]
             for each in fresh:
-                if read and each.offset - read > 1:
-                    await self._add_gap(tp, read + 1, each.offset - 1)
-                read = each.offset
-            # Faust sees the last record of the run only, and must not take the others for a gap.
-            self._read_offset[tp] = read
+                if expected is not None and each.offset > expected:
+                    await self._add_gap(tp, expected, each.offset - 1)
+                expected = each.offset + 1
+            self._next[tp] = expected
+            if fresh:  # Faust sees the last record of the run only, and must not take the others for a gap
+                self._read_offset[tp] = fresh[-1].offset
             return fresh
+
+        async def _rewind(self, fetched: Mapping[TP, Any]) -> None:
+            """Go back to the records of a fetch that began before a seek: they may be from before it, or not."""
+            for tp in fetched:
+                if tp not in self._next:
+                    continue  # no longer ours
+                offset = self._next[tp]
+                if offset is None:
+                    offset = (await self.earliest_offsets(tp)).get(tp) or 0
+                await self._seek(tp, offset)
 
         def _message(self, tp: TP, consumed: Sequence[Any]) -> Any:
             message = self._to_message(tp, consumed[-1])
             message.key, message.headers = None, ()
-            message.value = Run(TopicPartition(*tp), consumed, partial(self._acknowledge, tp))
+            then = (self._seeks, self._stops)
+            message.value = Run(
+                TopicPartition(*tp),
+                consumed,
+                partial(self._acknowledge, tp),
+                lambda: then == (self._seeks, self._stops),
+            )
             return message
 
         def _acknowledge(self, tp: TP, offset: int) -> None:

@@ -8,6 +8,7 @@ from tests.fault.rows import (
     brokers,
     exceptions,
     kills,
+    odd_logs,
     only_poison,
     poison,
     redis_hurt,
@@ -41,6 +42,9 @@ ROWS: tuple[Row, ...] = (
     poison.ROW,
     only_poison.ROW,
     unwritable.ROW,
+    odd_logs.MARKERS,
+    odd_logs.BELOW,
+    odd_logs.RECREATED,
     exceptions.ROW,
     again.ROW,
 )

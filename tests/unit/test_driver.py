@@ -1,0 +1,139 @@
+"""Faust's consumer as the driver changes it: no record is passed over when a seek and a fetch cross."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import faust
+import pytest
+from faust.types import TP
+
+from worker.errors import PositionLost
+from worker.stream.driver import Run, seeking_transport
+from worker.stream.records import TopicPartition
+
+PLACE = TP("posts", 0)
+
+
+@dataclass(frozen=True)
+class Consumed:
+    """As aiokafka's record."""
+
+    offset: int
+    topic: str = PLACE.topic
+    partition: int = PLACE.partition
+    timestamp: int = 0
+    timestamp_type: int = 0
+    key: bytes | None = None
+    value: bytes | None = b"{}"
+    headers: tuple[tuple[str, bytes], ...] = ()
+    checksum: int | None = None
+    serialized_key_size: int = 0
+    serialized_value_size: int = 2
+
+
+def records(begin: int, end: int) -> dict[TP, list[Consumed]]:
+    return {PLACE: [Consumed(offset) for offset in range(begin, end)]}
+
+
+async def unused(*_: object) -> None:
+    """What Faust would be told."""
+
+
+async def nowhere(_assigned: list[TopicPartition]) -> Mapping[TopicPartition, int | None]:
+    return {}
+
+
+def consumer_of(committed: int, fetches: list[Any], *, seek_during_fetch: bool = False, log_start: int = 0) -> Any:
+    """The driver's consumer over scripted answers of the thread that talks to Kafka; `sought` notes its seeks."""
+    app = faust.App("test", broker="kafka://127.0.0.1:1", store="memory://", web_enabled=False)
+    transport = seeking_transport(frozenset(), nowhere, 100)
+    shipped = transport.Consumer
+
+    class Scripted(shipped):  # type: ignore[misc,valid-type]  # Faust ships no types
+        sought: list[int]
+
+        def assignment(self) -> set[TP]:
+            return {PLACE}
+
+        async def seek_to_committed(self) -> dict[TP, int]:
+            return {PLACE: committed}
+
+        async def earliest_offsets(self, *tps: TP) -> dict[TP, int]:
+            return dict.fromkeys(tps, log_start)
+
+        async def _seek(self, partition: TP, offset: int) -> None:
+            self.sought.append(offset)
+
+        async def _wait_next_records(self, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's interface
+            if seek_during_fetch:
+                await self.perform_seek()
+            return fetches.pop(0), {PLACE}
+
+    transport.Consumer = Scripted
+    made = transport("kafka://127.0.0.1:1", app).create_consumer(
+        callback=unused, on_partitions_revoked=unused, on_partitions_assigned=unused
+    )
+    made.sought = []
+    made.flow_active = True
+    return made
+
+
+async def passed_on(consumer: Any) -> list[Run]:
+    return [message.value async for _, message in consumer.getmany(1.0)]
+
+
+def offsets(runs: list[Run]) -> list[int]:
+    return [record.offset for run in runs for record in run.records()]
+
+
+def test_records_are_passed_on_from_the_committed_offset() -> None:
+    """What was read before is left out, and an offset without a record is a gap."""
+
+    async def main() -> None:
+        consumer = consumer_of(10, [records(8, 12), records(14, 16)])
+        await consumer.perform_seek()
+        assert offsets(await passed_on(consumer)) == [10, 11]
+        assert offsets(await passed_on(consumer)) == [14, 15]
+        assert [(gap.begin, gap.end) for gap in consumer._gap[PLACE]] == [(12, 14)]
+
+    asyncio.run(main())
+
+
+def test_a_fetch_from_before_a_seek_is_read_again() -> None:
+    """Records of the old position are dropped; no gap is noted, and the position goes back to the sought one."""
+
+    async def main() -> None:
+        consumer = consumer_of(10, [records(136, 200)], seek_during_fetch=True)
+        assert await passed_on(consumer) == []
+        assert not consumer._gap[PLACE]
+        assert consumer.sought == [10]
+
+    asyncio.run(main())
+
+
+def test_records_that_expired_unread_are_refused() -> None:
+    """A committed position below the log's start ends the worker, with the number of records that are gone."""
+    with pytest.raises(PositionLost, match=r"posts\[0\].* 15 records expired unread"):
+        asyncio.run(consumer_of(10, [], log_start=25).perform_seek())
+    asyncio.run(consumer_of(25, [], log_start=25).perform_seek())
+
+
+@pytest.mark.parametrize("event", ["stop_flow", "perform_seek"])
+def test_a_run_is_not_current_after_a_rebalance_began(event: str) -> None:
+    """A run that waits in a queue through a rebalance can be told, and is not admitted."""
+
+    async def main() -> None:
+        consumer = consumer_of(10, [records(10, 12)])
+        await consumer.perform_seek()
+        (run,) = await passed_on(consumer)
+        assert run.current()
+        done = getattr(consumer, event)()
+        if done is not None:
+            await done
+        assert not run.current()
+
+    asyncio.run(main())
