@@ -1,4 +1,4 @@
-"""`polyvox model`: a checkpoint becomes the bundle that is served, and is calibrated."""
+"""`polyvox model`: a run's weights become the bundle that is served, and are calibrated."""
 
 from __future__ import annotations
 
@@ -16,6 +16,13 @@ from worker.settings import settings
 def add_to(group: typer.Typer) -> None:
     """Register the commands."""
     group.command(
+        "blend",
+        epilog=examples(
+            "polyvox model blend run --share 0.6 --out run/blended",
+            after="Of a run with --start-from: keeps what the start knew and the run did not repeat.",
+        ),
+    )(blend)
+    group.command(
         "export",
         epilog=examples(
             "polyvox model export run/ckpt-latest --version 1.1.0",
@@ -30,6 +37,18 @@ def add_to(group: typer.Typer) -> None:
             after="Right after an export: what the worker says of its certainty is part of a version.",
         ),
     )(calibrate)
+
+
+def blend(
+    run: Annotated[Path, typer.Argument(help="the folder of a run that started from a checkpoint or a bundle")],
+    out: Annotated[Path, typer.Option(help="the checkpoint to write")],
+    share: Annotated[float, typer.Option(min=0.0, max=1.0, help="0 is the run's start, 1 its end")] = 0.6,
+) -> None:
+    """Write the weights that lie between the start and the end of a run."""
+    with train_errors():
+        from worker.model.blend import blend as made
+
+        answer(str(made(run, share, out)))
 
 
 def export(
