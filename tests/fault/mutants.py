@@ -53,7 +53,7 @@ class Mutant:
 TAKEN = """
 
 async def _taken(stream):
-    async for events in stream.take_events(16, within=0.1):
+    async for events in stream.take_events(1, within=0.1):
         for event in events:
             yield event
 """
