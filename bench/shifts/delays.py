@@ -55,7 +55,9 @@ class Delays:
 def optimal_h(world: World, drop: float, rate_per_day: float) -> float:
     """The delay of the CUSUM that knows the shift, on the labels as the model gives them; hours."""
     before, after = world.labels[0], world.moved(-drop).labels[0]
-    information = world.per_hour[0] * float((world.mix[0][:, None] * after * np.log(after / before)).sum())
+    # A language whose threshold is 0 never abstains: x log(x / x) is 0 there.
+    divergences = np.where(after > 0, after * np.log(np.where(after > 0, after / np.maximum(before, 1e-300), 1.0)), 0.0)
+    information = world.per_hour[0] * float((world.mix[0][:, None] * divergences).sum())
     between_h = 24 / rate_per_day
     b = brentq(lambda b: (np.exp(b) - b - 1) / information - between_h, 1e-6, 60)
     return float((b - 1 + np.exp(-b)) / information) + 1 / WINDOWS_PER_HOUR + SETTLING_H
