@@ -12,14 +12,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 
-from worker.errors import PositionLost, StoreUnavailable
+from worker.errors import PositionLost
 from worker.opinion.cells import Outcome
 from worker.opinion.outcomes import read_outcome
 from worker.opinion.store import Applied, Consumed, Store
 from worker.settings import Settings
+from worker.stream.patience import Patience
 from worker.stream.records import Routes, SourceRecord, TopicPartition
-from worker.telemetry import APPLIED, OUTCOME_LATENCY, RETRIES, STAGE_SECONDS, Log, get_logger
-from worker.timing import Backoff, Clock
+from worker.telemetry import APPLIED, OUTCOME_LATENCY, Log, get_logger
+from worker.timing import Clock
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,12 @@ class AggregateStage:
         self._applied_some = asyncio.Condition()
         self._task: asyncio.Task[None] | None = None
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.outage = False
+        self._patience = Patience("apply")
+
+    @property
+    def outage(self) -> bool:
+        """Whether Redis is known to be away."""
+        return self._patience.outage
 
     async def start(self) -> None:
         """Check Redis and start.
@@ -163,19 +169,7 @@ class AggregateStage:
     async def _apply(self, shard: str, tp: TopicPartition, next_offset: int, outcomes: Sequence[Outcome]) -> None:
         """Apply one batch, waiting as long as Redis is away or full; the guard makes a repeated call harmless."""
         consumed = Consumed(tp.topic, tp.partition, self._expected.get((shard, tp)), next_offset)
-        backoff = Backoff()
-        while True:
-            try:
-                with STAGE_SECONDS.labels(stage="apply").time():
-                    applied = await self._parts.store.apply(shard, consumed, outcomes)
-                break
-            except StoreUnavailable as error:
-                if not self.outage:
-                    get_logger().warning(Log.STORE_OUTAGE, error=str(error))
-                self.outage = True
-                RETRIES.labels(target="redis").inc()
-                await asyncio.sleep(backoff.next_s())
-        self.outage = False
+        applied = await self._patience.until_answered(lambda: self._parts.store.apply(shard, consumed, outcomes))
         self._expected[shard, tp] = max(next_offset, self._expected.get((shard, tp), 0))
         self._count(applied, outcomes)
 

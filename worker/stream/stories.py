@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Sequence
 
-from worker.errors import StoreUnavailable
 from worker.events import Story
 from worker.opinion.stories import Candidate, StoryIndex
-from worker.telemetry import RETRIES, STAGE_SECONDS, STORIES, Log, get_logger
-from worker.timing import Backoff
+from worker.stream.patience import Patience
+from worker.telemetry import STORIES
 
 
 class Storyteller:
@@ -18,12 +16,16 @@ class Storyteller:
 
     Args:
         index: decides.
-        outage: whether the index is away.
     """
 
     def __init__(self, index: StoryIndex) -> None:
         self._index = index
-        self.outage = False
+        self._patience = Patience("stories")
+
+    @property
+    def outage(self) -> bool:
+        """Whether the index is known to be away."""
+        return self._patience.outage
 
     async def stories(self, posts: Sequence[Candidate]) -> list[Story]:
         """The story of each post, by one round trip.
@@ -31,19 +33,7 @@ class Storyteller:
         Raises:
             ConfigInvalid: waiting does not help.
         """
-        backoff = Backoff()
-        while True:
-            try:
-                with STAGE_SECONDS.labels(stage="stories").time():
-                    decisions = await self._index.decide(posts)
-                break
-            except StoreUnavailable as error:
-                if not self.outage:
-                    get_logger().warning(Log.STORE_OUTAGE, error=str(error))
-                self.outage = True
-                RETRIES.labels(target="redis").inc()
-                await asyncio.sleep(backoff.next_s())
-        self.outage = False
+        decisions = await self._patience.until_answered(lambda: self._index.decide(posts))
         for kind, count in Counter(decision.kind for decision in decisions).items():
             STORIES.labels(kind=kind).inc(count)
         return [Story(decision.story_id, decision.kind == "copy") for decision in decisions]
