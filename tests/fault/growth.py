@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, median
+from math import sqrt
+from statistics import fmean, linear_regression, median
 
 from scipy import stats
 
@@ -31,9 +32,12 @@ def slope(x: Sequence[float], y: Sequence[float]) -> Slope:
     if not each or len(set(x)) < 2:
         raise ValueError(f"{len(x)} samples are too few for a slope")
     starts = range(len(x) - each * BLOCKS, len(x), each)
-    line = stats.linregress([fmean(x[at : at + each]) for at in starts], [fmean(y[at : at + each]) for at in starts])
-    margin = float(stats.t.ppf(0.975, BLOCKS - 2) * line.stderr)
-    return Slope(float(line.slope), float(line.slope) - margin, float(line.slope) + margin)
+    xs, ys = ([fmean(values[at : at + each]) for at in starts] for values in (x, y))
+    line = linear_regression(xs, ys)
+    left = sum((b - line.intercept - line.slope * a) ** 2 for a, b in zip(xs, ys, strict=True)) / (BLOCKS - 2)
+    error = sqrt(left / sum((a - fmean(xs)) ** 2 for a in xs))
+    margin = float(stats.t.ppf(0.975, BLOCKS - 2)) * error
+    return Slope(line.slope, line.slope - margin, line.slope + margin)
 
 
 def risen(values: Sequence[float]) -> float:
