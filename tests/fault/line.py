@@ -14,7 +14,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from bench.null import FAST_MODEL
 from tests.fault import store
 from tests.fault.posts import Made
-from tests.fault.process import POLL_S, RUN, Process
+from tests.fault.process import DEADLINE_S, POLL_S, RUN, Process
 from tests.fault.row import Figures, Trial, hold
 from worker.errors import Transient
 from worker.feeds.lag import lag
@@ -28,7 +28,6 @@ from worker.timing import SystemClock
 from worker.verify.report import Report
 from worker.verify.run import verify
 
-DEADLINE_S = 120.0
 PARTITIONS = 3
 
 

@@ -15,7 +15,10 @@ from worker.local.process import Guarded, Launch, log_tail
 from worker.local.worker import get
 
 RUN = ("-m", "worker", "run")
-STOP_S = 15.0
+STOP_S = 60.0
+"""After which one that was told to stop is killed; a row holds its time against what is promised."""
+
+DEADLINE_S = 240.0
 POLL_S = 0.05
 
 
@@ -59,7 +62,7 @@ class Process:
         """Its exit status; None while it runs."""
         return self._child.ended()
 
-    def wait(self, timeout_s: float) -> int:
+    def wait(self, timeout_s: float = DEADLINE_S) -> int:
         """Its exit status.
 
         Raises:

@@ -35,6 +35,7 @@ class Figures:
         duplicates: outcomes of a record beyond its first, in Kafka.
         worst_recovery_s: the longest time from the end of a fault (or the start of the next worker) to progress.
         notes: further figures, by name with its unit.
+        late: promises of time that were not kept; what else a row promises is looked at all the same.
     """
 
     repeats: int = 0
@@ -43,10 +44,16 @@ class Figures:
     duplicates: int = 0
     worst_recovery_s: float = 0.0
     notes: dict[str, float | int | str] = field(default_factory=dict)
+    late: list[str] = field(default_factory=list)
 
     def recovered(self, after_s: float) -> None:
         """Note how long one recovery took."""
         self.worst_recovery_s = max(self.worst_recovery_s, after_s)
+
+    def within(self, seconds: float, limit_s: float, what: str) -> None:
+        """Hold a time against its limit; one that is late fails the row at its end."""
+        if seconds > limit_s:
+            self.late.append(f"{what} took {seconds:.1f} s, {limit_s:g} s are allowed")
 
 
 @dataclass(frozen=True)

@@ -23,4 +23,6 @@ def run_row(row: Row, rig: Rig, seed: int, repeats: int, root: Path = REPOSITORY
         row.run(trial)
     except (Broken, PolyvoxError, KafkaError, OSError) as reason:
         broken = f"{type(reason).__name__}: {reason}"
+    if figures.late:
+        broken = "; ".join(["late", *figures.late, *([broken] if broken else [])])
     return Result(row.number, row.fault, row.repeats, seed, time.monotonic() - started_s, figures, broken)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from tests.fault.line import Line, answered, line
+from tests.fault.line import DEADLINE_S, Line, answered, line
 from tests.fault.posts import posts
 from tests.fault.proxy import Proxy
 from tests.fault.row import Row, Trial, hold
@@ -41,8 +41,11 @@ def bounced(trial: Trial) -> None:
                 broker.stop()
             trial.figures.repeats += 1
             tested.send(posts(AFTERWARDS, trial.random))  # taken once other brokers lead
-            ended += _until(tested, lambda before=committed: tested.committed() > before, "committed")
-            trial.figures.recovered(time.monotonic() - gone_s)
+            given_up = _until(tested, lambda before=committed: tested.committed() > before, "committed")
+            resumed_s, ended = time.monotonic() - gone_s, ended + given_up
+            trial.figures.recovered(resumed_s)
+            if not given_up:
+                trial.figures.within(resumed_s, RESUMED_S, "resuming without an end of the process")
             broker.start()
             broker.wait()
             ended += _until(tested, lambda: _in_sync(tested), "in sync")
@@ -65,11 +68,11 @@ def _until(tested: Line, condition: Callable[[], bool], what: str) -> int:
     Returns:
         How many ended.
     """
-    ended, ends_at = 0, time.monotonic() + RESUMED_S
+    ended, ends_at = 0, time.monotonic() + DEADLINE_S
     while not answered(condition):
         if replaced := tested.replace_ended():
-            ended, ends_at = ended + replaced, time.monotonic() + RESUMED_S
-        hold(time.monotonic() < ends_at, f"nothing {what} for {RESUMED_S:.0f} s, and no worker ended")
+            ended, ends_at = ended + replaced, time.monotonic() + DEADLINE_S
+        hold(time.monotonic() < ends_at, f"nothing {what} for {DEADLINE_S:.0f} s, and no worker ended")
         time.sleep(0.2)  # between two looks
     return ended
 

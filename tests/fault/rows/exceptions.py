@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 
 from tests.fault.inject import CALLS
-from tests.fault.line import Line, line
+from tests.fault.line import DEADLINE_S, Line, line
 from tests.fault.posts import posts
+from tests.fault.process import Process
 from tests.fault.row import Row, Trial, hold
 
 POSTS = 600
@@ -22,11 +23,10 @@ def run(trial: Trial) -> None:
         for number in range(trial.repeats):
             call = list(CALLS)[number % len(CALLS)]
             tested.send(posts(POSTS, trial.random))
-            worker = tested.start("-m", "tests.fault.inject", call, str(trial.random.randint(2, PASSINGS)))
+            passing = 1 if CALLS[call].at_start else trial.random.randint(2, PASSINGS)
+            worker = tested.start("-m", "tests.fault.inject", call, f"{passing}")
             started_s = time.monotonic()
-            while worker.ended() is None and not _done(tested):
-                hold(time.monotonic() - started_s < IDLE_S, f"{call}: alive and idle for {IDLE_S:.0f} s")
-                time.sleep(0.2)  # between two looks
+            _watch(tested, worker, call)
             trial.figures.repeats += 1
             trial.figures.recovered(time.monotonic() - started_s)
             if worker.ended() is None:
@@ -42,8 +42,18 @@ def run(trial: Trial) -> None:
         tested.audit(trial.figures)
 
 
-def _done(tested: Line) -> bool:
-    return tested.behind() == 0 and tested.applied() == tested.published()
+def _watch(tested: Line, worker: Process, call: str) -> None:
+    """Until all is done, or the worker ended; it may not be idle before."""
+    moved_s, seen = time.monotonic(), (0, 0, 0)
+    while worker.ended() is None:
+        published, applied, behind = tested.published(), tested.applied(), tested.behind()
+        if behind == 0 and applied == published:
+            return
+        if (published, applied, behind) != seen:
+            moved_s, seen = time.monotonic(), (published, applied, behind)
+        limit_s = IDLE_S if worker.health else DEADLINE_S  # before it has started nothing moves
+        hold(time.monotonic() - moved_s < limit_s, f"{call}: alive and idle for {limit_s:.0f} s")
+        time.sleep(0.2)  # between two looks
 
 
 ROW = Row(

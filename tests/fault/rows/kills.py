@@ -55,7 +55,8 @@ def while_starting(trial: Trial) -> None:
             tested.kill(worker)
             trial.figures.repeats += 1
         tested.start()
-        trial.figures.recovered(tested.progress(CONSUMING_AGAIN_S))
+        trial.figures.recovered(tested.progress())
+        trial.figures.within(trial.figures.worst_recovery_s, CONSUMING_AGAIN_S, "consuming again")
         tested.finish(600)
         tested.stop()
         tested.audit(trial.figures)

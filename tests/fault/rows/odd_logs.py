@@ -8,7 +8,7 @@ from kafka import KafkaProducer, TopicPartition
 from kafka.admin import OffsetSpec
 from kafka.errors import NoError
 
-from tests.fault.line import PARTITIONS, Line, line
+from tests.fault.line import DEADLINE_S, PARTITIONS, Line, line
 from tests.fault.posts import posts
 from tests.fault.process import Process
 from tests.fault.row import Row, Trial, hold
@@ -16,7 +16,6 @@ from worker.feeds.connect import admin
 from worker.feeds.topics import ensure_topics
 
 POSTS = 300
-REFUSES_S = 60.0
 
 
 def markers(trial: Trial) -> None:
@@ -69,7 +68,7 @@ def below_start(trial: Trial) -> None:
         trial.figures.repeats += 1
         worker = tested.start()
         gone = len(sent) - len(cut)
-        status = worker.wait(REFUSES_S)
+        status = worker.wait()
         hold(status != 0, f"the worker ended with 0 over {gone} expired records")
         said = [str(line["error"]) for line in worker.logged("worker_failed")]
         hold(any("expired unread" in line for line in said), f"the error does not say so: {said}")
@@ -108,15 +107,15 @@ def _recreate(tested: Line, topic: str) -> None:
     """Leaves the topic empty, under a new id."""
     with admin(tested.settings) as client:
         client.delete_topics([topic])
-    ends_at = time.monotonic() + REFUSES_S
+    ends_at = time.monotonic() + DEADLINE_S
     while not _gone(tested, topic):
-        hold(time.monotonic() < ends_at, f"the topic is not deleted after {REFUSES_S:.0f} s")
+        hold(time.monotonic() < ends_at, f"the topic is not deleted after {DEADLINE_S:.0f} s")
         time.sleep(0.1)  # between two looks
     ensure_topics(tested.settings)
 
 
 def _refuses(tested: Line, worker: Process, topic: str) -> None:
-    status = worker.wait(REFUSES_S)
+    status = worker.wait()
     hold(status != 0, "the worker ended with 0 over a recreated topic")
     said = [str(line["error"]) for line in worker.logged("worker_failed")]
     hold(any(topic in line and "made again" in line for line in said), f"the error does not say so: {said}")
@@ -127,7 +126,7 @@ def _to_earliest(tested: Line, topic: str) -> None:
     """As the error advises; possible once the group has noticed that its last member is gone."""
     group = f"{tested.settings.app_id}.{tested.settings.role}"
     places = {TopicPartition(topic, partition): OffsetSpec.EARLIEST for partition in range(PARTITIONS)}
-    ends_at = time.monotonic() + REFUSES_S
+    ends_at = time.monotonic() + DEADLINE_S
     with admin(tested.settings) as client:
         while any(each["error"] is not NoError for each in client.reset_group_offsets(group, places).values()):
             hold(time.monotonic() < ends_at, f"the offsets of {group} cannot be set")

@@ -20,7 +20,7 @@ def run(trial: Trial) -> None:
             before = tested.published()
             tested.send(islice(cycle(POISON[:3]), RECORDS))
             worker = tested.start()
-            status = worker.wait(60)
+            status = worker.wait()
             hold(status == TOO_MANY, f"the worker ended with {status}")
             hold(bool(worker.logged("too_many_dead_letters")), "no alert in the log")
             dead = tested.published() - before

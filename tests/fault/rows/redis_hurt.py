@@ -31,7 +31,7 @@ def run(trial: Trial) -> None:
             shutil.copyfile(copy, file)
             redis.restart("redis")
             tested.send(posts(POSTS, trial.random))
-            status = worker.wait(60)
+            status = worker.wait()
             hold(status == FAILED, f"the worker ended with {status} over a Redis that was rolled back")
             hold("PositionLost" in worker.log.read_text(), "the worker ended for another reason")
             trial.figures.repeats += 1
@@ -48,11 +48,11 @@ def _full(trial: Trial, tested: Line) -> None:
     counted = tested.totals().received
     tested.send(posts(POSTS, trial.random))
     (worker,) = tested.workers
-    tested.wait(lambda: bool(worker.logged("store_outage")), "the worker says that Redis is full", 60)
+    tested.wait(lambda: bool(worker.logged("store_outage")), "the worker says that Redis is full")
     hold(not worker.ready, "the worker is ready though Redis is full")
     hold(tested.totals().received == counted, "a full Redis has counted")
     store.ask(tested.settings, lambda link: link.redis.config_set("maxmemory", "0"))
-    trial.figures.recovered(tested.wait(lambda: tested.totals().received > counted, "counting goes on", 60))
+    trial.figures.recovered(tested.wait(lambda: tested.totals().received > counted, "counting goes on"))
 
 
 ROW = Row(

@@ -25,7 +25,7 @@ def run(trial: Trial) -> None:
             passing = trial.random.randint(1, PASSINGS)
             worker = tested.start("-m", "tests.fault.seams", seam, str(passing))
             before, started_s = tested.published(), time.monotonic()
-            status = worker.wait(60)
+            status = worker.wait()
             hold(status == KILLED, f"the worker ended with {status} at {seam}, passing {passing}")
             tested.workers.remove(worker)
             trial.figures.repeats += 1

@@ -25,7 +25,7 @@ def run(trial: Trial) -> None:
         tested.finish()
         tested.stop()
         tested.audit(trial.figures)
-        hold(slowest_s <= EXIT_S, f"a worker took {slowest_s:.1f} s to end")
+        trial.figures.within(slowest_s, EXIT_S, "the exit of a worker")
         hold(trial.figures.duplicates == 0, f"{trial.figures.duplicates} outcomes were written twice")
 
 

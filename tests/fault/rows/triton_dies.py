@@ -37,7 +37,7 @@ def killed(trial: Trial) -> None:
         dead = tested.totals().dead_lettered
         trial.figures.notes["dead letters"] = dead
         hold(dead == 0, f"{dead} dead letters of an outage")
-        hold(trial.figures.worst_recovery_s <= RESUMED_S, f"resumed {trial.figures.worst_recovery_s:.1f} s after ready")
+        trial.figures.within(trial.figures.worst_recovery_s, RESUMED_S, "resuming after Triton was ready")
 
 
 def deadly(trial: Trial) -> None:

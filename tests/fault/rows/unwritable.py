@@ -6,7 +6,7 @@ import time
 
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from tests.fault.line import Line, line
+from tests.fault.line import DEADLINE_S, Line, line
 from tests.fault.posts import posts
 from tests.fault.process import Process
 from tests.fault.row import Row, Trial, hold
@@ -14,7 +14,6 @@ from worker.feeds.connect import admin
 
 POSTS = 500
 FAILED = 70
-ENDS_S = 60.0
 TINY_BYTES = "200"
 USUAL_BYTES = "1048588"
 
@@ -44,10 +43,10 @@ def run(trial: Trial) -> None:
 
 
 def _until_ended(tested: Line, worker: Process, committed: int) -> None:
-    ends_at = time.monotonic() + ENDS_S
+    ends_at = time.monotonic() + DEADLINE_S
     while worker.ended() is None:
         hold(tested.committed() == committed, "something was committed that is not published")
-        hold(time.monotonic() < ends_at, f"the worker still runs after {ENDS_S:.0f} s")
+        hold(time.monotonic() < ends_at, f"the worker still runs after {DEADLINE_S:.0f} s")
         time.sleep(0.1)  # between two looks
     hold(tested.committed() == committed, "something was committed that is not published")
 
