@@ -7,6 +7,7 @@ from tests.fault.rows import (
     again,
     backlog,
     brokers,
+    compacted,
     exceptions,
     kills,
     odd_logs,
@@ -48,6 +49,7 @@ ROWS: tuple[Row, ...] = (
     odd_logs.MARKERS,
     odd_logs.BELOW,
     odd_logs.RECREATED,
+    compacted.ROW,
     exceptions.ROW,
     again.ROW,
 )
