@@ -9,6 +9,7 @@ LAYOUT = "polyvox:layout"
 SHARDS = "polyvox:shards"
 STORIES = "polyvox:{stories}"
 AUTHOR_KEY = "polyvox:author-key"
+TOPICS = "polyvox:topics"
 
 GUARD_CHUNK = 4096
 STORY_SUBSET_BITS = 16

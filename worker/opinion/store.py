@@ -85,14 +85,6 @@ class Store(Protocol):
         """
         ...
 
-    async def add_gap(self, shard: str, consumed: Consumed) -> int:
-        """Count the consumed offsets from the stored position to `next_offset` as expired, and move there.
-
-        Returns:
-            How many were counted; 0 when the position was there already, or none was stored.
-        """
-        ...
-
     async def resolved(self, positions: Sequence[SourcePosition]) -> list[bool]:
         """Whether each record was counted as analysed: itself, or as a requeued dead letter."""
         ...
@@ -169,23 +161,12 @@ class AggregateStore:
         }
 
     async def apply(self, shard: str, consumed: Consumed, outcomes: Sequence[Outcome]) -> Applied:
-        _, first, repeats, _ = await self._run(shard, consumed, outcomes, gap=0)
-        return Applied(int(first), int(repeats))
-
-    async def add_gap(self, shard: str, consumed: Consumed) -> int:
-        return int((await self._run(shard, consumed, (), gap=1))[3])
-
-    async def _run(
-        self, shard: str, consumed: Consumed, outcomes: Sequence[Outcome], *, gap: int
-    ) -> tuple[str, int, int, int]:
-        """One call of the script."""
         require_shard(shard, outcomes)
         await self._register(shard)
         header: dict[str, int | str] = {
             "position_field": keys.position_field(consumed.topic, consumed.partition),
             "expected": -1 if consumed.expected_offset is None else consumed.expected_offset,
             "next": consumed.next_offset,
-            "gap": gap,
             **self._limits,
         }
         author_hash = await self._authors.ready()
@@ -193,7 +174,7 @@ class AggregateStore:
         reply = await self._link.run(self._script, keys.prefix(shard), argument, doing="applying a batch")
         if reply[0] == "lost":
             raise position_lost(shard, consumed, int(reply[1]))
-        return reply[0], reply[1], reply[2], reply[3]
+        return Applied(int(reply[1]), int(reply[2]))
 
     async def _register(self, shard: str) -> None:
         """Make a shard known to queries; it lies outside the shard's hash slot, so the script cannot."""

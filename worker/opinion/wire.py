@@ -51,7 +51,7 @@ class BatchWriter:
 
         Args:
             outcomes: all of one source partition, in the order in which they were read.
-            header: `position_field`, `expected` (-1: none), `next`, `gap`, `forms_limit`, `authors_limit`.
+            header: `position_field`, `expected` (-1: none), `next`, `forms_limit`, `authors_limit`.
         """
         rows = [self._row(outcome) for outcome in outcomes]
         batch = {
