@@ -88,10 +88,10 @@ def slow(trial: Trial) -> None:
         for _ in range(trial.repeats):
             tested.send(posts(12_000, trial.random))
             tested.progress()
-            _watch(tested, 5.0)
+            watch(tested, 5.0)
             given, before = tested.rebalances(), worker.resident_bytes
             model.become("slow 0.2")
-            waiting, resident = _watch(tested, 20.0)
+            waiting, resident = watch(tested, 20.0)
             trial.figures.repeats += 1
             model.become("ok")
             grown = resident / before - 1
@@ -106,7 +106,7 @@ def slow(trial: Trial) -> None:
         tested.audit(trial.figures)
 
 
-def _watch(tested: Line, seconds: float) -> tuple[int, int]:
+def watch(tested: Line, seconds: float) -> tuple[int, int]:
     """The most records that waited, and the largest resident memory in bytes, over a time."""
     (worker,) = tested.workers
     waiting = resident = 0
