@@ -113,7 +113,9 @@ def _scenarios(figures: Mapping[str, Figure]) -> str:
     for name in NAMES:
         values = [figures[f"false_per_key_week.{name}.{rival}"].value for rival in RIVALS]
         rows.append((name.replace("_", " "), *(f"{value:.2f}" for value in values)))
-    return _table(("what happens", *(TITLES[rival] for rival in RIVALS)), rows)
+        more = figures.get(f"false_more_than_control.{name}")
+        rows[-1] += (f"{more.value:.3f} ({more.interval[0]:.3f} to {more.interval[1]:.3f})" if more else "",)
+    return _table(("what happens", *(TITLES[rival] for rival in RIVALS), "ours to control"), rows)
 
 
 PAGE = """\
