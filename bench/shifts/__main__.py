@@ -27,11 +27,9 @@ from bench.shifts.figures import Figure
 from bench.shifts.world import REPOSITORY
 
 SEED = 20261125
-SCENARIO_KEYS = 2000
-"""So many that an excess of an eighth over the control shows."""
 PARTS = {
     "scenarios": lambda scale, seed: scenarios.figures(
-        scenarios.measure(max(round(SCENARIO_KEYS * scale), 60), seed + 4)
+        scenarios.measure(max(round(scenarios.SCENARIO_KEYS * scale), 60), seed + 4)
     ),
     "independent_keys": lambda scale, seed: rates.measure(500, _days(scale), seed, shared=False),
     "keys_sharing_posts": lambda scale, seed: rates.measure(500, _days(scale), seed + 1, shared=True),

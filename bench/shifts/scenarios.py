@@ -31,6 +31,8 @@ FIRST, END = HISTORY_DAYS * WINDOWS_PER_DAY, (HISTORY_DAYS + SCENARIO_DAYS) * WI
 COPIES, COPIES_H = 1000, 2
 SEASON = 0.10
 LANGUAGES = (("en", "social"), ("de", "social"))
+SCENARIO_KEYS = 2000
+"""So many that an excess of an eighth over the control shows."""
 RIVAL_KEYS, ADWIN_KEYS = 400, 60
 """The others are far slower to run, and far from the control."""
 Field = dict[str, tuple[rivals.Rival, float, int]]
