@@ -23,7 +23,9 @@ class Regime:
     """A window: strata with one true sentiment, so many posts, in clusters of so many.
 
     Args:
-        shared: all strata use one matrix, whose error is one.
+        strata: one that is named again is another language with the same matrix, whose error is one; a language
+            without a matrix of its own has the pooled one of its domain.
+        abstains: False for a model whose thresholds are 0, which labels every post.
     """
 
     name: str
@@ -31,10 +33,10 @@ class Regime:
     true: tuple[float, float, float]
     posts: int
     cluster: int = 1
-    shared: bool = False
+    abstains: bool = True
 
 
-EN, POOLED = (("en", "social"),), (("de", "social"),)
+EN, POOLED, FEW = (("en", "social"),), (("und", "social"),), (("de", "social"),)
 EVEN = (0.3, 0.4, 0.3)
 REGIMES = (
     Regime("usual", EN, EVEN, 300),
@@ -45,10 +47,10 @@ REGIMES = (
     Regime("near_bounds", EN, (0.02, 0.08, 0.9), 300),
     Regime("near_bounds_neutral", (("en", "financial"),), (0.01, 0.98, 0.01), 300),
     Regime("heavy_clusters", EN, (0.5, 0.3, 0.2), 600, cluster=20),
-    Regime("never_abstains", (("ja", "social"),), EVEN, 200),
+    Regime("never_abstains", EN, EVEN, 200, abstains=False),
     Regime("weak_matrix", (("ru", "social"),), (0.4, 0.4, 0.2), 300),
     Regime("several_languages", (("en", "social"), ("ja", "social"), ("id", "social")), EVEN, 400),
-    Regime("languages_of_one_matrix", (("de", "social"), ("fr", "social"), ("it", "social")), EVEN, 400, shared=True),
+    Regime("languages_of_one_matrix", FEW * 3, EVEN, 400),
 )
 
 
@@ -74,21 +76,20 @@ def measure(runs: int, seed: int, regimes: Sequence[Regime] = REGIMES) -> list[F
 
 def _covered(regime: Regime, runs: int, random: np.random.Generator) -> Floats:
     """Whether each target's interval holds the truth; (runs, 4 targets)."""
-    counts = [np.rint(_counts(stratum)) for stratum in regime.strata]
+    counts = [_counts(stratum, abstains=regime.abstains) for stratum in regime.strata]
     known = [rows / rows.sum(axis=1, keepdims=True) for rows in counts]
     weights = np.full(len(counts), 1 / len(counts))
     posts = regime.posts // regime.cluster
     labels = np.stack(
         [random.multinomial(posts // len(counts), np.array(regime.true) @ matrix, runs) for matrix in known], axis=1
     ).astype(np.float64)
-    counted = [
-        np.stack([random.multinomial(int(row.sum()), row / row.sum(), runs) for row in rows], axis=1)
-        for rows in (counts[:1] if regime.shared else counts)
-    ]
-    drawn = [functionals(draw(each.astype(np.float64), random, DRAWS)) for each in counted]
-    central = [functionals(each / each.sum(axis=-1, keepdims=True)) for each in counted]
-    if regime.shared:
-        drawn, central = drawn * len(counts), central * len(counts)
+    counted = {
+        stratum: np.stack([random.multinomial(int(row.sum()), row / row.sum(), runs) for row in rows], axis=1)
+        for stratum, rows in zip(regime.strata, counts, strict=True)
+    }
+    draws = {stratum: functionals(draw(each.astype(np.float64), random, DRAWS)) for stratum, each in counted.items()}
+    drawn = [draws[stratum] for stratum in regime.strata]
+    central = [functionals(counted[one] / counted[one].sum(axis=-1, keepdims=True)) for one in regime.strata]
     usual = np.stack([np.array(EVEN) @ matrix for matrix in known])
     effective = labels.sum(axis=-1)
     weighed = weigh(labels * regime.cluster, effective, Mix(weights, np.stack(central, axis=1), usual))
@@ -98,7 +99,8 @@ def _covered(regime: Regime, runs: int, random: np.random.Generator) -> Floats:
     return (low <= truth) & (truth <= high)
 
 
-def _counts(stratum: tuple[str, str]) -> Floats:
-    """The counts of the shipped matrix, none empty, as the truth that is counted from."""
+def _counts(stratum: tuple[str, str], *, abstains: bool) -> Floats:
+    """The counts of the shipped matrix as the truth that is counted from: a label that is possible is never empty."""
     confusions = published()
-    return np.array(confusions.counts.get(stratum, confusions.pooled[stratum[1]]), dtype=np.float64) + 0.5
+    counts = np.rint(np.array(confusions.counts.get(stratum, confusions.pooled[stratum[1]]), dtype=np.float64) + 0.5)
+    return counts if abstains else counts * [1, 1, 1, 0]

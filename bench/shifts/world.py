@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,8 +53,9 @@ class World:
     functionals: Floats
 
     @classmethod
-    def of(cls, mix: Floats, true: Floats, per_hour: Floats) -> World:
-        corrections = [published().correction(*stratum) for stratum in STRATA]
+    def of(cls, mix: Floats, true: Floats, per_hour: Floats, strata: Sequence[tuple[str, str]] = STRATA) -> World:
+        """With the shipped matrices of the strata."""
+        corrections = [published().correction(*stratum) for stratum in strata]
         return cls(
             mix,
             true,

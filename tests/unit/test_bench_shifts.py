@@ -83,13 +83,25 @@ def test_planted_causes_are_found_in_the_small() -> None:
 
 
 def test_a_scenario_is_judged_beside_its_control() -> None:
-    """More signals than chance explains is a miss; rivals are only reported."""
-    control = scenarios.Outcome("control", 100, {"polyvox": 25, "adwin": 25})
-    worse = scenarios.Outcome("copies", 100, {"polyvox": 50, "adwin": 500})
-    shown = {figure.name: figure for figure in scenarios.figures([control, worse])}
-    assert shown["false_per_key_week.copies.polyvox"].ok is False
+    """More signals of the same keys than chance explains is a miss; rivals are only reported."""
+    calm, loud = np.repeat([0, 1], [75, 25]), np.repeat([0, 1], [50, 50])
+    control = scenarios.Outcome("control", {"polyvox": calm, "adwin": calm})
+    worse = scenarios.Outcome("copies", {"polyvox": loud, "adwin": loud * 9})
+    other = scenarios.Outcome("double_volume", {"polyvox": calm[::-1], "adwin": calm})
+    shown = {figure.name: figure for figure in scenarios.figures([control, worse, other])}
+    assert shown["false_more_than_control.copies"].ok is False
+    assert shown["false_more_than_control.double_volume"].ok is True
     assert shown["false_per_key_week.copies.adwin"].ok is None
     assert shown["false_per_key_week.control.polyvox"].value == 0.25
+
+
+def test_copies_are_matched_with_their_control() -> None:
+    """The same posts but for the story that is copied, which our detectors read once."""
+    span = scenarios.FIRST, scenarios.END
+    both = [scenarios.seen(name, 2, (1, 2), span) for name in ("control", "copies")]
+    seen = [(labels, flooded - labels, copies) for (labels, _), (flooded, copies) in zip(*both, strict=True)]
+    assert sum(more.sum() for _, more, _ in seen) == 2
+    assert sum(copies.sum() for *_, copies in seen) == pytest.approx(2 * scenarios.COPIES)
 
 
 def test_intervals_of_counts() -> None:

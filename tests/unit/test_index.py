@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import multinomial
 
-from tests.opinion_index import CONFUSIONS, POOLED, SOCIAL, cell, independent, sides
+from tests.opinion_index import CONFUSIONS, FINANCIAL, POOLED, SOCIAL, cell, independent, sides
 from worker.opinion.cells import Cell
 from worker.opinion.index.correction import (
     NET,
@@ -18,10 +21,11 @@ from worker.opinion.index.correction import (
     functionals,
     nearest_shares,
 )
-from worker.opinion.index.index import index
+from worker.opinion.index.index import index, mix_of
 from worker.opinion.index.point import IndexPoint
 from worker.opinion.index.standard import Standard, Stratum, by_stratum
 from worker.opinion.index.tally import Tally
+from worker.opinion.index.weighed import weigh
 
 shares = st.lists(st.floats(0, 1), min_size=3, max_size=3).filter(lambda s: sum(s) > 0.01)
 STRATA = (("en", "social"), ("en", "financial"), ("de", "social"))
@@ -129,7 +133,7 @@ def test_copies_and_loud_authors_widen_the_interval() -> None:
     standard = Standard.of(alone)
     wide, narrow = point(clustered, standard), point(alone, standard)
     assert wide.effective_posts == pytest.approx(10)
-    assert wide.sampling_variance == pytest.approx(10 * narrow.sampling_variance)
+    assert wide.sampling_variance == pytest.approx(10 * narrow.sampling_variance, rel=0.01)
     assert wide.net.high - wide.net.low > 1.8 * (narrow.net.high - narrow.net.low)
 
 
@@ -139,6 +143,33 @@ def test_the_error_of_the_matrix_stays_however_many_posts_there_are() -> None:
     found = point(tallies, Standard.of(tallies))
     assert found.matrix_variance > 100 * found.sampling_variance
     assert found.net.high - found.net.low > 3.5 * found.matrix_variance**0.5
+
+
+def test_the_errors_of_two_matrices_are_independent() -> None:
+    """Draws that went along would make the interval of several languages too wide, or too narrow."""
+    other = tuple(tuple(count + 1 for count in row) for row in SOCIAL)
+    labels = TRUE @ Correction.of(SOCIAL).matrix
+    drawn = [Correction.of(counts).draws[:, NET] @ labels for counts in (SOCIAL, other, FINANCIAL, POOLED)]
+    assert np.corrcoef(drawn)[np.triu_indices(4, 1)] == pytest.approx(0, abs=0.12)
+
+
+def test_the_error_of_one_matrix_is_added_before_it_is_squared() -> None:
+    """Three languages that share a matrix are not surer of it than one language is."""
+    one = {cell("de"): expected(TRUE, 1e6, "de")}
+    three = {cell(language): expected(TRUE, 1e6, language) for language in ("de", "pl", "nl")}
+    alone, shared = (point(tallies, Standard.of(tallies)) for tallies in (one, three))
+    assert shared.matrix_variance == pytest.approx(alone.matrix_variance)
+    assert shared.neutral.high - shared.neutral.low == pytest.approx(alone.neutral.high - alone.neutral.low, rel=0.05)
+
+
+def test_sampling_variance_is_unbiased_in_small_windows() -> None:
+    """Over all windows that 20 posts can make: the labels tell a variance in part, and they fit themselves too well."""
+    correction, standard = CONFUSIONS.correction("en", "social"), Standard.of({cell(): expected(TRUE, 100)})
+    windows = np.array([labels for labels in product(range(21), repeat=4) if sum(labels) == 20], dtype=np.float64)
+    chance = multinomial(20, TRUE @ correction.matrix).pmf(windows)
+    weighed = weigh(windows[:, None], np.full((len(windows), 1), 20.0), mix_of(standard, [correction]))
+    value, variance = weighed.value[:, NET], weighed.variance[:, NET]
+    assert chance @ variance == pytest.approx(chance @ value**2 - (chance @ value) ** 2)
 
 
 def test_languages_without_a_matrix_use_the_pooled_one() -> None:

@@ -1,7 +1,8 @@
 -- Count one batch of outcomes of one source partition, each with exactly-once effect, and store the position.
 -- The first argument is written, and each of its fields named, by worker/opinion/wire.py; sums.lua and names.lua stand in front.
 --
--- KEYS[1]  polyvox:{<topic id>:<partition>}: the prefix of every key here, so that all share one hash slot
+-- KEYS[1]  polyvox:{<topic id>:<partition>}, or what a replay stages of it (keys.py): the prefix of every key here but that
+--          of the cells, so that all share one hash slot
 -- ARGV[1]  the batch as JSON
 -- returns  {"applied", first, repeats} or {"lost", stored position or -1}
 --

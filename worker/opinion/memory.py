@@ -106,6 +106,9 @@ class MemoryStore:
     async def shards(self) -> list[str]:
         return sorted(self._shards)
 
+    async def generations(self) -> dict[str, str]:
+        return dict.fromkeys(self._shards, "")
+
     async def totals(self, shard: str) -> dict[str, int]:
         return {name: value for name, value in self._known(shard).counts.totals.items() if value}
 

@@ -57,6 +57,7 @@ class Correction:
         weights: (4, 4), see `functionals`.
         draws: (DRAWS, 4, 4): the same for matrices that the counts would also be likely under (rows drawn from the
             Dirichlet distribution of their counts). Two uses of one matrix have the same draws: its error is one.
+            Those of two matrices are independent.
     """
 
     matrix: Floats
@@ -77,7 +78,9 @@ class Correction:
                 f"a confusion matrix has counts of 3 classes by 4 labels, and posts of each class; got {counts}"
             )
         matrix = found / found.sum(axis=1, keepdims=True)
-        return Correction(matrix, functionals(matrix), functionals(draw(found, np.random.default_rng(0), DRAWS)))
+        # Seeded by the counts: from one seed for all, the draws of similar matrices would correlate (0.9 was seen).
+        random = np.random.default_rng(found.astype(np.int64).ravel())
+        return Correction(matrix, functionals(matrix), functionals(draw(found, random, DRAWS)))
 
 
 def draw(counts: Floats, random: np.random.Generator, n: int) -> Floats:

