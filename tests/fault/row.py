@@ -104,6 +104,11 @@ class Result:
     figures: Figures
     broken: str | None
 
+    @property
+    def full_s(self) -> float:
+        """What all repeats would have taken, at most: a part of a row's time does not depend on them."""
+        return self.seconds * self.full_repeats / max(1, self.figures.repeats)
+
     def line(self) -> str:
         """One line for people."""
         found = self.figures

@@ -120,14 +120,37 @@ def offsets(runs: list[Run]) -> list[int]:
 
 
 def test_records_are_passed_on_from_the_committed_offset() -> None:
-    """What was read before is left out, and an offset without a record is a gap."""
+    """In order, and an offset without a record is a gap."""
 
     async def main() -> None:
-        consumer = consumer_of(10, [records(8, 12), records(14, 16)])
+        consumer = consumer_of(10, [records(10, 12), records(14, 16)])
         await consumer.perform_seek()
         assert offsets(await passed_on(consumer)) == [10, 11]
         assert offsets(await passed_on(consumer)) == [14, 15]
         assert [(gap.begin, gap.end) for gap in consumer._gap[PLACE]] == [(12, 14)]
+
+    asyncio.run(main())
+
+
+def test_outcomes_before_the_sought_position_are_left_out() -> None:
+    """A fetch may begin at the group's position, just before the seek to the one that Redis keeps."""
+
+    async def main() -> None:
+        consumer = consumer_of(8, [records(8, 12)], own={TopicPartition(*PLACE): 10})
+        await consumer.perform_seek()
+        assert offsets(await passed_on(consumer)) == [10, 11]
+
+    asyncio.run(main())
+
+
+def test_an_input_topic_that_starts_over_is_refused() -> None:
+    """A record before the position: the log is another one, and what it holds would be taken for read."""
+
+    async def main() -> None:
+        consumer = consumer_of(10, [records(0, 12)])
+        await consumer.perform_seek()
+        with pytest.raises(PositionLost, match=r"posts\[0\]: read up to 10, the next record is 0.*made again"):
+            await passed_on(consumer)
 
     asyncio.run(main())
 

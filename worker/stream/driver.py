@@ -32,6 +32,7 @@ Positions = Callable[[list[TopicPartition]], Awaitable[Mapping[TopicPartition, i
 """Where to read on in partitions; None is the beginning of the log."""
 
 RUN_RECORDS = 64
+TO_GO_ON = "set the group's offset to the earliest (kafka-consumer-groups.sh --reset-offsets) to go on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +74,22 @@ def check_committed(tp: TP, position: int, begin: int, end: int) -> None:
     Raises:
         PositionLost: reading on would commit over records that nobody has read.
     """
-    advice = "set the group's offset to the earliest (kafka-consumer-groups.sh --reset-offsets) to go on"
     where = f"{tp.topic}[{tp.partition}]: the group has committed up to {position}, the log"
     if position < begin:
         raise PositionLost(
             f"{where} begins at {begin}: {begin - position} records expired unread; lengthen the topic's retention, "
-            f"and {advice}"
+            f"and {TO_GO_ON}"
         )
     if position > end:
-        raise PositionLost(f"{where} ends at {end}: it was cut off, or made again; {advice}")
+        raise PositionLost(f"{where} ends at {end}: it was cut off, or made again; {TO_GO_ON}")
+
+
+def started_over(tp: TP, expected: int, found: int) -> PositionLost:
+    """The error for a client that went back by itself: aiokafka's answer to a position beyond the log."""
+    return PositionLost(
+        f"{tp.topic}[{tp.partition}]: read up to {expected}, the next record is {found}: the topic was cut off, or "
+        f"made again; {TO_GO_ON}"
+    )
 
 
 def seeking_transport(
@@ -177,6 +185,8 @@ def seeking_transport(
         async def _next_run(self, tp: TP, consumed: Sequence[Any]) -> Sequence[Any]:
             """Leave out what was read before; note the offsets that hold no record, so that commits pass them."""
             expected = self._next.get(tp)
+            if tp.topic not in topics and expected is not None and consumed[0].offset < expected:
+                end(started_over(tp, expected, consumed[0].offset))
             fresh = [each for each in consumed if expected is None or each.offset >= expected]
             for each in fresh:
                 if expected is not None and each.offset > expected:
