@@ -37,6 +37,8 @@ class _Folds(dict[int, str]):
 
     def __missing__(self, code: int) -> str:
         folded = "".join(map(_fold_one, unicodedata.normalize("NFKC", chr(code))))
+        if len(folded) != 1:
+            _UNEVEN.add(chr(code))
         self[code] = folded
         return folded
 
@@ -53,6 +55,8 @@ def _fold_one(char: str) -> str:
 
 
 _FOLDS = _Folds()
+_UNEVEN: set[str] = set()
+"""Characters met that fold to none or to several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,6 @@ def fold_text(text: str) -> Folded:
     if text.isascii():
         return Folded(text.lower())
     folded = text.translate(_FOLDS)
-    lengths = [len(_FOLDS[ord(char)]) for char in text]
-    if lengths.count(1) == len(lengths):
+    if _UNEVEN.isdisjoint(text):
         return Folded(folded)
-    return Folded(folded, [0, *accumulate(lengths)])
+    return Folded(folded, [0, *accumulate(len(_FOLDS[ord(char)]) for char in text)])

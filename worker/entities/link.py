@@ -1,4 +1,4 @@
-"""Gives mentions their canonical ids: one pass of the automaton over a text, and what needs no tagger beside them.
+"""Gives mentions their canonical ids: one pass of the automaton over a text that has any, and what needs no tagger.
 
 A form links only where the tagger saw a mention of a fitting type, so an apple stays a fruit and a target a goal;
 `symbols.py` has the exceptions. Rules for what is ambiguous: `docs/entities.md`.
@@ -13,7 +13,7 @@ import msgspec
 
 from worker.entities.endings import PREFIX, SUFFIX, base_forms
 from worker.entities.fold import Folded, fold_text
-from worker.entities.symbols import Match, entity_of, money, symbols
+from worker.entities.symbols import Match, entity_of, forms_in, money, symbols
 from worker.entities.table import Alias, Aliases, Kind
 from worker.events import Analysis, Entity, EntityType
 
@@ -50,14 +50,12 @@ class Linker:
             language: which inflections to expect.
         """
         folded = fold_text(text)
-        matches = [
-            (last + 1 - size, last + 1, numbers) for last, (size, *numbers) in self._aliases.automaton.iter(folded.text)
-        ]
         found = list(symbols(text, self._aliases)) if "$" in text or "＄" in text or "/" in text else []
-        for word in money(folded, matches, mentions, self._aliases):
+        for word in money(folded, mentions, self._aliases):
             if not any(word.start < each.end and each.start < word.end for each in found):
                 found.append(word)
         linked = [entity_of(text, symbol, mentions) for symbol in found]
+        matches = forms_in(folded.text, self._aliases.automaton) if mentions else []
         for mention in mentions:
             if not any(each.start < mention.end and mention.start < each.end for each in found):
                 alias = self._alias(folded, mention, matches, language)

@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import ahocorasick
+
 from worker.entities.endings import PREFIX, SUFFIX
 from worker.entities.fold import Folded
 from worker.entities.table import Alias, Aliases
@@ -27,7 +29,7 @@ _MAGNITUDE = (
 _AMOUNT = re.compile(rf"(?:\d[\d.,]*[ ]?|(?<!\w)(?:{_MAGNITUDE})[ ]?(?:(?:de|di|of|d')[ ]?)?)$")
 """Sums of money are no talk about a currency, just as `$100` is no cashtag."""
 
-Match = tuple[int, int, tuple[int, ...]]
+Match = tuple[int, int, Sequence[int]]
 """A form in a folded text: start, end, numbers of its entities."""
 
 
@@ -52,14 +54,21 @@ def symbols(text: str, aliases: Aliases) -> Iterator[Symbol]:
                 yield Symbol(*found.span(side), aliases.entities[number])
 
 
-def money(folded: Folded, matches: Sequence[Match], mentions: Sequence[Entity], aliases: Aliases) -> Iterator[Symbol]:
+def forms_in(text: str, automaton: ahocorasick.Automaton) -> list[Match]:
+    """Every form of an automaton in a folded text."""
+    if not automaton:  # one without forms cannot be asked
+        return []
+    return [(last + 1 - size, last + 1, numbers) for last, (size, *numbers) in automaton.iter(text)]
+
+
+def money(folded: Folded, mentions: Sequence[Entity], aliases: Aliases) -> Iterator[Symbol]:
     """Names of currencies that mean nothing else, as words of their own and without an amount; the longest first.
 
     One inside a longer mention (`Dollar General`) is part of that name.
     """
     text, taken = folded.text, 0
-    free = [match for match in matches if text[match[0] : match[1]] in aliases.unmistakable]
-    for first, last, numbers in sorted(free, key=lambda match: (match[0], -match[1])):
+    found = forms_in(text, aliases.unmistakable)
+    for first, last, numbers in sorted(found, key=lambda match: (match[0], -match[1])):
         if first < taken or not _stands_alone(text, first, last) or _AMOUNT.search(text, max(0, first - 32), first):
             continue
         taken = last

@@ -77,7 +77,7 @@ def fingerprint(text: str) -> Fingerprint:
 
 
 def bare_text(text: str) -> str:
-    """The letters and digits that the author wrote, folded, with single spaces between words."""
+    """The letters and digits that the author wrote, folded, with single spaces between words; no lone surrogate."""
     text = without_mentions_and_links(_RETWEET.sub("", text[:MOST_CHARS], count=1))
     folded = _COMBINING.sub("", unicodedata.normalize("NFKC", text).casefold())
     return _NO_LETTER.sub(" ", folded).strip()
@@ -86,7 +86,7 @@ def bare_text(text: str) -> str:
 def _bands(shingles: set[str]) -> tuple[int, ...]:
     """The MinHash in bands of `ROWS`, each hashed with its place."""
     sketch = RMinHash(num_perm=BANDS * ROWS, seed=SEED)
-    sketch.update([shingle.encode("utf-8", "replace").decode() for shingle in shingles])
+    sketch.update(list(shingles))
     row = sketch.digest()
     first, second, third = _FACTORS
     return tuple(
