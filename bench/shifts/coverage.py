@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.shifts.figures import Figure, share
 from bench.shifts.world import published
-from worker.opinion.index.correction import DRAWS, TARGETS, Floats, draw, functionals
+from worker.opinion.index.correction import TARGETS, Correction, Floats
 from worker.opinion.index.index import intervals
 from worker.opinion.index.weighed import Mix, weigh
 
@@ -87,9 +87,11 @@ def _covered(regime: Regime, runs: int, random: np.random.Generator) -> Floats:
         stratum: np.stack([random.multinomial(int(row.sum()), row / row.sum(), runs) for row in rows], axis=1)
         for stratum, rows in zip(regime.strata, counts, strict=True)
     }
-    draws = {stratum: functionals(draw(each.astype(np.float64), random, DRAWS)) for stratum, each in counted.items()}
-    drawn = [draws[stratum] for stratum in regime.strata]
-    central = [functionals(counted[one] / counted[one].sum(axis=-1, keepdims=True)) for one in regime.strata]
+    found = {
+        stratum: [Correction.of(tuple(map(tuple, rows))) for rows in each.tolist()] for stratum, each in counted.items()
+    }
+    drawn = [np.stack([one.draws for one in found[stratum]], axis=1) for stratum in regime.strata]
+    central = [np.stack([one.weights for one in found[stratum]]) for stratum in regime.strata]
     usual = np.stack([np.array(EVEN) @ matrix for matrix in known])
     effective = labels.sum(axis=-1)
     weighed = weigh(labels * regime.cluster, effective, Mix(weights, np.stack(central, axis=1), usual))
