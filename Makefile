@@ -11,7 +11,7 @@ SEED ?= 1
 SHARE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast fault fault-smoke model-smoke lint bench bench-language bench-shifts aliases picture lock reference clean
+.PHONY: help demo test test-fast fault soak fault-smoke model-smoke lint bench bench-language bench-shifts aliases picture lock reference clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -27,6 +27,9 @@ test-fast: $(DEV)/.installed ## the tests that need no server
 
 fault: $(DEV)/.installed ## kill, stop, cut and poison everything; ONLY=5,14 runs rows, SHARE=0.1 a part of their repeats, SEED=2
 	@exec $(DEV)/bin/python -m tests.fault --only "$(ONLY)" --seed $(SEED) --share $(SHARE) $(if $(ONLY),,--report)
+
+soak: $(DEV)/.installed ## a worker under load for 30 minutes, a server killed each minute: does anything grow? SHARE=0.3
+	@exec $(DEV)/bin/python -m tests.fault --only 21 --seed $(SEED) --share $(SHARE)
 
 fault-smoke: $(DEV)/.installed ## the short rows of the fault table, and planted bugs that they must find
 	$(DEV)/bin/python -m pytest tests/integration/test_fault_smoke.py tests/integration/test_mutants.py

@@ -59,6 +59,11 @@ class Settings(BaseSettings):
     partitions: int = Field(4, ge=1, description="partitions of input topics that polyvox creates")
     replication_factor: int = Field(1, ge=1, description="replicas of topics that polyvox creates")
     start_at: Literal["earliest", "latest"] = Field("earliest", description="where a group without a position begins")
+    recreated_topics: Literal["refuse", "accept"] = Field(
+        "refuse",
+        description="an input topic that was deleted and made again: refuse ends the process; accept reads it at a "
+        "start as a new one",
+    )
     commit_interval_s: float = Field(0.5, gt=0, description="how often offsets are committed; bounds repeats")
     max_record_bytes: int = Field(1_048_576, ge=10_000, description="largest record written; equals the broker's limit")
 

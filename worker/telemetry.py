@@ -27,6 +27,8 @@ class Log(StrEnum):
     PARTITIONS_REVOKED = "partitions_revoked"
     POSITION_SOUGHT = "position_sought"
     TOPICS_CREATED = "topics_created"
+    TOPICS_ACCEPTED = "topics_accepted"
+    TOPICS_UNSEEN = "topics_unseen"
     DEAD_LETTERED = "dead_lettered"
     TOO_MANY_DEAD_LETTERS = "too_many_dead_letters"
     HINT_CONFLICT = "hint_conflict"

@@ -338,19 +338,6 @@ def test_forms_are_bounded_and_never_overcount(opens: Opens) -> None:
     run(opens, body, entity_forms_per_window=8)
 
 
-def test_a_gap_is_counted_once(opens: Opens) -> None:
-    """Offsets that expired unread are counted, and reading goes on behind them; a repeated call counts nothing."""
-
-    async def body(opened: Opened) -> None:
-        await opened.apply([post(0)], None, 50)
-        assert await opened.store.add_gap(SHARD, Consumed("enriched", 3, 50, 80)) == 30
-        assert await opened.store.add_gap(SHARD, Consumed("enriched", 3, 50, 80)) == 0
-        assert (await opened.reader.totals(SHARD))["expired"] == 30
-        assert (await opened.store.positions([SHARD]))[SHARD] == {("enriched", 3): 80}
-
-    run(opens, body)
-
-
 def test_a_batch_of_mixed_partitions_is_refused(opens: Opens) -> None:
     """One call is one source partition: a stray outcome is a bug, and counts nothing."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.fault.report import page
 from tests.fault.rig import Rig
-from tests.fault.rows import ROWS
+from tests.fault.rows import APART, ROWS
 from tests.fault.run import run_row
 
 REPORT = Path(__file__).parents[2] / "docs" / "fault-report.md"
@@ -25,15 +25,16 @@ def main() -> int:
     parser.add_argument("--report", action="store_true", help=f"write {REPORT.name}; all rows at share 1 only")
     wanted = parser.parse_args()
     numbers = {number.strip() for number in wanted.only.split(",") if number.strip()}
-    unknown = numbers - {row.number for row in ROWS}
+    unknown = numbers - {row.number for row in (*ROWS, *APART)}
     if unknown:
-        parser.error(f"no row {', '.join(sorted(unknown))}; there are {', '.join(row.number for row in ROWS)}")
+        known = ", ".join(row.number for row in (*ROWS, *APART))
+        parser.error(f"no row {', '.join(sorted(unknown))}; there are {known}")
+    rows = [row for row in (*ROWS, *APART) if row.number in numbers] if numbers else ROWS
     results = []
     with Rig() as rig:
-        for row in ROWS:
-            if not numbers or row.number in numbers:
-                results.append(run_row(row, rig, wanted.seed, row.share_of(wanted.share)))
-                print(results[-1].line(), flush=True)
+        for row in rows:
+            results.append(run_row(row, rig, wanted.seed, row.share_of(wanted.share)))
+            print(results[-1].line(), flush=True)
     if wanted.report:
         REPORT.write_text(page(results, wanted.share), encoding="utf-8")
     holds = all(result.broken is None for result in results)

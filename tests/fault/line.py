@@ -122,6 +122,10 @@ class Line:
         """Input records whose outcome is not committed; the positions of the aggregate stage are Redis' to keep."""
         return sum(found.records for found in lag(self.settings) if found.stage == "enrich")
 
+    def committed(self) -> int:
+        """Input records that are committed, and the offsets without a record before them."""
+        return sum(found.committed or 0 for found in lag(self.settings) if found.stage == "enrich")
+
     def wait(self, condition: Callable[[], bool], what: str, timeout_s: float = DEADLINE_S) -> float:
         """Poll until `condition` holds, while all workers run; the seconds that it took.
 
@@ -129,7 +133,7 @@ class Line:
             Broken: not in time, or a worker ended.
         """
         started_s = time.monotonic()
-        while not _holds(condition):
+        while not answered(condition):
             for worker in self.workers:
                 hold(worker.ended() is None, f"a worker ended with {worker.ended()}:\n{log_tail(worker.log)}")
             waited_s = time.monotonic() - started_s
@@ -178,7 +182,7 @@ class Line:
         return report
 
 
-def _holds(condition: Callable[[], bool]) -> bool:
+def answered(condition: Callable[[], bool]) -> bool:
     """Whether a condition holds; not while a server cannot tell, as a broker whose coordinator is starting."""
     try:
         return condition()

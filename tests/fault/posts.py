@@ -51,6 +51,14 @@ def posts(count: int, random: Random) -> Iterator[Made]:
         yield Made(_post(number, " ".join(random.choices(PHRASES, k=random.randint(1, 3))), now))
 
 
+def unlike(count: int, random: Random) -> Iterator[Made]:
+    """Good posts of which hardly two have the same text: a worker has no answer to them, and no story."""
+    now = datetime.now(UTC).isoformat()
+    for number in range(count):
+        words = " ".join(f"{random.getrandbits(32):x}" for _ in range(6))
+        yield Made(_post(number, f"{random.choice(PHRASES)} {words}", now))
+
+
 def with_poison(count: int, share: float, random: Random) -> Iterator[Made]:
     """Posts, as many tombstones as poison, and of the whole a share of poison of each kind in turn."""
     bad = 0

@@ -100,6 +100,14 @@ class Process:
         return float(values[0]) if values else 0.0
 
     @property
+    def handles(self) -> int:
+        """Its open files; 0 once it ended."""
+        try:
+            return len(list(Path(f"/proc/{self._child.pid}/fd").iterdir()))
+        except OSError:
+            return 0
+
+    @property
     def resident_bytes(self) -> int:
         """Its resident memory; 0 once it ended."""
         try:

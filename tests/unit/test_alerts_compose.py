@@ -23,7 +23,9 @@ from worker.opinion.shifts.words import Key, Span
 GERMAN = Key("language_topic", ("de", "medtop:04000000"))
 KEYS = st.one_of(
     st.builds(lambda a, b: Key("language_topic", (a, b)), st.text("abc-:", min_size=1), st.text("abc:", min_size=1)),
-    st.builds(lambda a: Key("entity", (a,)), st.text(st.characters(exclude_characters="\x1f"), min_size=1)),
+    st.builds(
+        lambda a: Key("entity", (a,)), st.text(st.characters(codec="utf-8", exclude_characters="\x1f"), min_size=1)
+    ),
     st.builds(lambda a: Key("source_class", (a,)), st.text("abc", min_size=1)),
 )
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.alert_windows import AS_THEY_ARE, LIMITS, START_S, WIDTH_S, SimulatedWindows
 from worker.alerts.compose import Composer
 from worker.alerts.delivery import LEASE_S, Deliverer, Outlets
-from worker.alerts.leader import AT_ONCE, Leader, LeaderParts
+from worker.alerts.leader import AT_ONCE, LOOK_AGAIN_S, Leader, LeaderParts
 from worker.alerts.memory import MemoryAlertStore, MemoryTopic
 from worker.alerts.watched import Watched, Watcher
 from worker.alerts.windows import IDLE_MS, watermark_ms
@@ -69,6 +69,7 @@ class World:
     topic: MemoryTopic = field(default_factory=MemoryTopic)
     waiting: Collection[str] = ()
     outages: Collection[Span] = ()
+    looks: int = 0
     store: MemoryAlertStore = field(init=False)
 
     def __post_init__(self) -> None:
@@ -78,6 +79,7 @@ class World:
         watcher = Watcher(AS_THEY_ARE, LIMITS)
 
         async def waiting() -> Collection[str]:
+            self.looks += 1
             return self.waiting
 
         parts = LeaderParts(
@@ -231,6 +233,23 @@ def test_records_that_wait_hold_the_windows_back() -> None:
     assert world.store.stored.next_s is None
     world.waiting = ()
     assert world.live().store.stored.next_s == START_S + 10 * WIDTH_S
+
+
+def test_while_records_wait_kafka_is_asked_now_and_then() -> None:
+    """Each look costs as much as hundreds of posts, just when there are many; the next tells what is free by then."""
+    world = World(shifted(10), waiting={"topic:0"})
+
+    async def main() -> list[int]:
+        await world.store.lead("first", 10 * LOOK_AGAIN_S)
+        leader = world.leader("first")
+        read = [await leader.read_settled() for _ in range(3)]
+        world.waiting = ()
+        read.append(await leader.read_settled())
+        assert world.looks == 1
+        world.clock.advance(LOOK_AGAIN_S)
+        return [*read, await leader.read_settled()]
+
+    assert asyncio.run(main()) == [0, 0, 0, 0, 10]
 
 
 def test_a_long_backlog_is_read_in_pieces() -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import faust
 import pytest
 from faust.types import TP
+from hypothesis import given
+from hypothesis import strategies as st
 
-from worker.errors import PositionLost
-from worker.stream.driver import Run, seeking_transport
+from worker.errors import PolyvoxError, PositionLost
+from worker.stream.driver import Run, check_committed, seeking_transport
 from worker.stream.records import TopicPartition
 
 PLACE = TP("posts", 0)
@@ -43,18 +45,38 @@ async def unused(*_: object) -> None:
     """What Faust would be told."""
 
 
-async def nowhere(_assigned: list[TopicPartition]) -> Mapping[TopicPartition, int | None]:
-    return {}
+def ends(error: PolyvoxError) -> NoReturn:
+    """In place of the end of the process."""
+    raise error
 
 
-def consumer_of(committed: int, fetches: list[Any], *, seek_during_fetch: bool = False, log_start: int = 0) -> Any:
-    """The driver's consumer over scripted answers of the thread that talks to Kafka; `sought` notes its seeks."""
+LOG = range(1000)
+"""The offsets in the log; those of a test that does not say."""
+
+
+def consumer_of(
+    committed: int,
+    fetches: list[Any],
+    *,
+    seek_during_fetch: bool = False,
+    log: range = LOG,
+    own: dict[TopicPartition, int | None] | None = None,
+) -> Any:
+    """The driver's consumer over scripted answers of the thread that talks to Kafka.
+
+    Its seeks and commits are noted in `sought` and `noted`; `own` holds positions that are not the group's.
+    """
+
+    async def positions(_assigned: list[TopicPartition]) -> Mapping[TopicPartition, int | None]:
+        return own or {}
+
     app = faust.App("test", broker="kafka://127.0.0.1:1", store="memory://", web_enabled=False)
-    transport = seeking_transport(frozenset(), nowhere, 100)
+    transport = seeking_transport(frozenset(tp.topic for tp in own or ()), positions, 100, ends)
     shipped = transport.Consumer
 
     class Scripted(shipped):  # type: ignore[misc,valid-type]  # Faust ships no types
         sought: list[int]
+        noted: list[Mapping[TP, int]]
 
         def assignment(self) -> set[TP]:
             return {PLACE}
@@ -63,7 +85,14 @@ def consumer_of(committed: int, fetches: list[Any], *, seek_during_fetch: bool =
             return {PLACE: committed}
 
         async def earliest_offsets(self, *tps: TP) -> dict[TP, int]:
-            return dict.fromkeys(tps, log_start)
+            return dict.fromkeys(tps, log.start)
+
+        async def highwaters(self, *tps: TP) -> dict[TP, int]:
+            return dict.fromkeys(tps, log.stop)
+
+        async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+            self.noted.append(offsets)
+            return True
 
         async def _seek(self, partition: TP, offset: int) -> None:
             self.sought.append(offset)
@@ -77,7 +106,7 @@ def consumer_of(committed: int, fetches: list[Any], *, seek_during_fetch: bool =
     made = transport("kafka://127.0.0.1:1", app).create_consumer(
         callback=unused, on_partitions_revoked=unused, on_partitions_assigned=unused
     )
-    made.sought = []
+    made.sought, made.noted = [], []
     made.flow_active = True
     return made
 
@@ -115,11 +144,34 @@ def test_a_fetch_from_before_a_seek_is_read_again() -> None:
     asyncio.run(main())
 
 
-def test_records_that_expired_unread_are_refused() -> None:
-    """A committed position below the log's start ends the worker, with the number of records that are gone."""
-    with pytest.raises(PositionLost, match=r"posts\[0\].* 15 records expired unread"):
-        asyncio.run(consumer_of(10, [], log_start=25).perform_seek())
-    asyncio.run(consumer_of(25, [], log_start=25).perform_seek())
+@pytest.mark.parametrize(
+    ("log", "problem"), [(range(25, 90), " 15 records expired unread"), (range(9), "ends at 9: it was cut off")]
+)
+def test_a_position_that_the_log_does_not_hold_is_refused(log: range, problem: str) -> None:
+    """Below the log's start, with the number of records that are gone, or beyond its end: the worker ends."""
+    with pytest.raises(PositionLost, match=rf"posts\[0\].*10.*{problem}"):
+        asyncio.run(consumer_of(10, [], log=log).perform_seek())
+
+
+@given(st.integers(0, 50), st.integers(0, 50), st.integers(0, 50))
+def test_positions_within_the_log_are_taken(position: int, begin: int, length: int) -> None:
+    """Exactly those from the oldest offset to the one after the newest."""
+    refused = False
+    try:
+        check_committed(PLACE, position, begin, begin + length)
+    except PositionLost:
+        refused = True
+    assert refused == (position not in range(begin, begin + length + 1))
+
+
+@pytest.mark.parametrize(
+    ("own", "noted"), [(40, [{PLACE: 40}]), (5, [{PLACE: 5}]), (10, []), (None, [{PLACE: 0}])], ids=str
+)
+def test_the_group_is_told_of_a_position_that_is_not_its_own(own: int | None, noted: list[dict[TP, int]]) -> None:
+    """Reading on elsewhere than the group has committed is committed at once: nobody sees a lag that is none."""
+    consumer = consumer_of(10, [], own={TopicPartition(*PLACE): own})
+    asyncio.run(consumer.perform_seek())
+    assert consumer.noted == noted
 
 
 @pytest.mark.parametrize("event", ["stop_flow", "perform_seek"])

@@ -77,7 +77,20 @@ BELOW = {
     "model": ["analysis", "text"],
     "local": ["alerts", "feeds", "opinion", "analysis", "entities"],
     "verify": ["feeds", "opinion", "stream"],
-    "cli": ["alerts", "analysis", "entities", "feeds", "local", "model", "opinion", "stream", "text", "verify"],
+    "replay": ["feeds", "opinion", "stream", "verify"],
+    "cli": [
+        "alerts",
+        "analysis",
+        "entities",
+        "feeds",
+        "local",
+        "model",
+        "opinion",
+        "replay",
+        "stream",
+        "text",
+        "verify",
+    ],
 }
 
 

@@ -14,6 +14,7 @@ from worker.opinion.index.tally import Tally
 from worker.opinion.queries import Queries, Tallied
 from worker.opinion.reader import Reader
 from worker.opinion.shifts.words import Key, Span
+from worker.opinion.steady import steady
 from worker.settings import Settings
 from worker.timing import Clock
 
@@ -55,7 +56,7 @@ class AggregateWindows:
         return WindowRead(
             span=span,
             posts=_sum(found),
-            entities=await self._mentioned([Bucket(self._level, span.start_s)]),
+            entities=await steady(self._reader, lambda: self._mentioned([Bucket(self._level, span.start_s)])),
             completeness=_completeness(found),
         )
 

@@ -36,6 +36,9 @@ PASSED_OVER: frozenset[Annotation] = frozenset({"incomplete", "outage", "model_c
 AT_ONCE = 50
 """Windows read before others get their turn."""
 
+LOOK_AGAIN_S = 10.0
+"""After a look at Kafka that found records waiting: it costs as much as hundreds of posts."""
+
 
 @dataclass(frozen=True)
 class LeaderParts:
@@ -78,6 +81,7 @@ class Leader:
         self._next_s: int | None = None
         self._oldest_s: int | None = None
         self._states: dict[Key, Watched] | None = None
+        self._look_again_s = 0.0
 
     def forget(self) -> None:
         """Another worker may have read on since: ask the store again before the next window."""
@@ -96,7 +100,9 @@ class Leader:
             return 0
         ready = await self._ready(first_s, ())
         if ready:  # asked only now: to know what waits takes a look at Kafka
-            ready = await self._ready(first_s, await self._parts.waiting())
+            if self._parts.clock.monotonic_s() < self._look_again_s:
+                return 0
+            ready = await self._ready_behind(first_s)
         WINDOWS_BEHIND.set(ready)
         for number in range(min(ready, AT_ONCE)):
             start_s = first_s + number * self._width_s
@@ -104,6 +110,14 @@ class Leader:
                 return number
             WINDOWS_BEHIND.set(ready - number - 1)
         return min(ready, AT_ONCE)
+
+    async def _ready_behind(self, first_s: int) -> int:
+        """As `_ready`, knowing what waits."""
+        waiting = await self._parts.waiting()
+        ready = await self._ready(first_s, waiting)
+        if waiting and ready <= AT_ONCE:
+            self._look_again_s = self._parts.clock.monotonic_s() + LOOK_AGAIN_S
+        return ready
 
     async def _ready(self, first_s: int, waiting: Collection[str]) -> int:
         """How many windows have settled, from the next one on."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from worker.local.stack import Addresses
 USUAL_PORTS = {"kafka": 9092, "redis": 6379, "triton_http": 8000, "triton_grpc": 8001, "triton_metrics": 8002}
 LARGEST_PORT = 65_535
+FORGETFUL = {"POLYVOX_RECREATED_TOPICS": "accept"}
+"""The embedded broker's topics are new ones at each start; with --state, Redis remembers those of the last one."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -59,7 +61,7 @@ def up(
         ):
             environment = variables(addresses) | _health(configured.health_host, configured.health_port, free_ports)
             _print_addresses(addresses, environment)
-            supervise(environment, (state or Path(temporary)) / "worker.log", _step)
+            supervise(environment | FORGETFUL, (state or Path(temporary)) / "worker.log", _step)
     except KeyboardInterrupt:
         raise typer.Exit(Exit.FINE) from None
 

@@ -136,6 +136,23 @@ def consumer(settings: Settings, isolation: Isolation = "read_uncommitted") -> I
 
     A group would cost a join, which Tansu holds for the whole rebalance timeout.
     """
+    with _assigned(settings, isolation_level=isolation) as client:
+        yield client
+
+
+@contextmanager
+def position_reader(settings: Settings) -> Iterator[KafkaConsumer]:
+    """As `consumer`, for where logs begin and end: records that come with the answers are not to be used.
+
+    Their checksums are not looked at: without the package `crc32c` kafka-python reckons them in Python, byte by byte,
+    0.1 s a megabyte under the interpreter's lock.
+    """
+    with _assigned(settings, check_crcs=False) as client:
+        yield client
+
+
+@contextmanager
+def _assigned(settings: Settings, **options: object) -> Iterator[KafkaConsumer]:
     with broker_errors(settings):
         client = _opened(
             KafkaConsumer,
@@ -143,9 +160,9 @@ def consumer(settings: Settings, isolation: Isolation = "read_uncommitted") -> I
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            isolation_level=isolation,
             allow_auto_create_topics=False,
             fetch_max_wait_ms=FETCH_WAIT_MS,
+            **options,
         )
         try:
             yield client

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kafka import KafkaConsumer, TopicPartition
 
-from worker.feeds.connect import admin, consumer
+from worker.feeds.connect import admin, position_reader
 from worker.feeds.log import end_offsets, partitions_of
 from worker.settings import Settings
 
@@ -63,7 +63,7 @@ def own_lag(settings: Settings) -> list[PartitionLag]:
 def _lag(settings: Settings, roles: Mapping[str, Sequence[str]]) -> list[PartitionLag]:
     """The lag of some stages; `roles` names those whose groups count for each."""
     topics = stage_topics(settings)
-    with consumer(settings) as client:
+    with position_reader(settings) as client:
         there = client.topics()
         partitions = {stage: _partitions(client, topics[stage], there) for stage in roles}
         every = [partition for found in partitions.values() for partition in found]

@@ -50,6 +50,15 @@ class Stretches:
         first = next((piece[0].timestamp_ms for piece in pieces if piece), None)
         return Span(tp.topic, tp.partition, begin, end, first)
 
+    def since(self, span: Span, at_ms: int) -> int:
+        """An offset of which all before it were written before a moment, Unix milliseconds; the end if all were.
+
+        Tansu 0.6 tells the first record of the batch, and where there is none the first of all: earlier, never later.
+        """
+        tp = TopicPartition(span.topic, span.partition)
+        found = self._client.offsets_for_times({tp: max(0, at_ms)})[tp]
+        return span.end if found is None else max(span.begin, found.offset)
+
     def records(self, topic: str, partition: int, begin: int, end: int) -> Iterator[Record]:
         """The records of one partition from `begin` up to, not with, `end`; one poll of them in memory.
 

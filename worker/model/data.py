@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from html import unescape
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ class DataFile:
 
     path: Path
     task: str  # `sentiment`, `ner` or `topic`
+    rows: tuple[int, int] | None = None  # those used: the first, and the one after the last; None: all
 
     @property
     def source(self) -> str:
@@ -126,7 +128,7 @@ def read_examples(file: DataFile, topics: TopicTable) -> Iterator[Example]:
 def read_labelled(file: DataFile, topics: TopicTable) -> Iterator[Example | None]:
     """As `read_examples`, with None in the place of a row that is left out."""
     build = {"sentiment": sentiment_example, "topic": topic_example, "ner": ner_example}[file.task]
-    for number, row in read_rows(file.path):
+    for number, row in islice(read_rows(file.path), *(file.rows or (None,))):
         try:
             example = build(row, file, topics)
         except (KeyError, TypeError, ValueError) as error:

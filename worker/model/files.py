@@ -6,6 +6,7 @@ from pathlib import Path
 from worker.model.data import DataFile
 from worker.model.evaluate import EvaluationError
 from worker.model.recipe import Recipe
+from worker.model.trusted_rows import trusted
 
 SUFFIXES = (".jsonl", ".jsonl.xz")
 MEASURED = ("dev", "test")
@@ -15,7 +16,8 @@ def evaluation_files(task: str, paths: Sequence[Path], recipe: Recipe) -> list[D
     """The files that `paths` stand for, in order and once each.
 
     A file stands for itself. A folder that has a folder of the task's name is a data directory, and stands for the dev
-    files of the recipe's sources in the recipe's languages; any other folder for the dev and test files in it.
+    files of the recipe's sources in the recipe's languages, of which it takes the rows that can be trusted; any other
+    folder for the dev and test files in it.
 
     Raises:
         EvaluationError: a path stands for no file.
@@ -45,4 +47,4 @@ def _dev_files(task: str, data: Path, recipe: Recipe) -> Iterable[DataFile]:
     for source in recipe.tasks()[task].sources:
         for path in sorted((data / task / source.name).glob("*.dev.jsonl*")):
             if path.name.split(".")[0] in (source.languages or recipe.languages):
-                yield DataFile(path, task)
+                yield trusted(DataFile(path, task))

@@ -13,6 +13,7 @@ from worker.model.lexica import make_lexica
 from worker.model.pairs import pair_up
 from worker.model.recipe import Recipe, Source
 from worker.model.topics import TopicTable
+from worker.model.trusted_rows import trusted
 
 LANGUAGE_TEMPERATURE = 0.3
 ROWS_TEMPERATURE = 0.5
@@ -67,7 +68,8 @@ def load_mixture(recipe: Recipe, data: Path, topics: TopicTable, progress: Progr
 
 def source_examples(data: Path, task: str, source: Source, recipe: Recipe, topics: TopicTable) -> Iterator[Example]:
     """The training rows of one source in the recipe's languages."""
-    files = [DataFile(path, task) for path in sorted((data / task / source.name).glob(f"*.{source.split}.jsonl.xz"))]
+    paths = sorted((data / task / source.name).glob(f"*.{source.split}.jsonl.xz"))
+    files = [trusted(DataFile(path, task)) for path in paths]
     if not files:
         raise NoDataError(
             f"{data / task / source.name} has no *.{source.split}.jsonl.xz; give the data directory with --data"

@@ -158,7 +158,6 @@ class Totals:
         received: records of the input topics; `requeued`: dead letters written to them again.
         superseded: outcomes whose original had been counted as analysed already.
         copies: analysed posts that repeat a story.
-        expired: offsets of `enriched` and `dead-letters` that were gone before they were read.
         too_late: posts and dead letters per level that came after the level forgot their bucket.
     """
 
@@ -173,7 +172,6 @@ class Totals:
     superseded: int = 0
     tombstones: int = 0
     copies: int = 0
-    expired: int = 0
     dead_letter_reasons: Mapping[str, int] = field(default_factory=dict)
     too_late: Mapping[str, int] = field(default_factory=dict)
     newest_event_ms: int | None = None

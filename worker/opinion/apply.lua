@@ -1,9 +1,10 @@
 -- Count one batch of outcomes of one source partition, each with exactly-once effect, and store the position.
 -- The first argument is written, and each of its fields named, by worker/opinion/wire.py; sums.lua and names.lua stand in front.
 --
--- KEYS[1]  polyvox:{<topic id>:<partition>}: the prefix of every key here, so that all share one hash slot
+-- KEYS[1]  polyvox:{<topic id>:<partition>}, or what a replay stages of it (keys.py): the prefix of every key here but that
+--          of the cells, so that all share one hash slot
 -- ARGV[1]  the batch as JSON
--- returns  {"applied", first, repeats, expired} or {"lost", stored position or -1}
+-- returns  {"applied", first, repeats} or {"lost", stored position or -1}
 --
 -- A script is not rolled back, so it must not stop half-way: all that can fail is read before the first write,
 -- and the first write is one that Redis refuses when memory is full. Past that, Redis runs a script to its end.
@@ -194,11 +195,6 @@ for index, bucket in ipairs(batch.buckets) do
 end
 
 -- 5. The totals, how long the guard remembers, and the position.
-local expired = 0
-if batch.gap == 1 and stored and stored < batch.next then
-  expired = batch.next - stored
-  count(totals, 'expired', expired)
-end
 if first_outcomes > 0 then
   raise(highs, 'applied_ms', batch.now_ms)
 end
@@ -215,4 +211,4 @@ end
 if not stored or stored < batch.next then
   call('HSET', position_key, batch.position_field, whole(batch.next))
 end
-return { 'applied', first_outcomes, #batch.outcomes - first_outcomes, expired }
+return { 'applied', first_outcomes, #batch.outcomes - first_outcomes }

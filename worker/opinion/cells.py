@@ -55,6 +55,11 @@ class Outcome:
             return None
         return self.origin.offset
 
+    @property
+    def original(self) -> SourcePosition:
+        """The position whose guard bit tells whether the record was counted as analysed."""
+        return self.position if self.origin is None or self.origin_offset is None else self.origin
+
 
 class Cell(NamedTuple):
     """What the posts of one counter have in common, inside a bucket."""

@@ -9,6 +9,7 @@ LAYOUT = "polyvox:layout"
 SHARDS = "polyvox:shards"
 STORIES = "polyvox:{stories}"
 AUTHOR_KEY = "polyvox:author-key"
+TOPICS = "polyvox:topics"
 
 GUARD_CHUNK = 4096
 STORY_SUBSET_BITS = 16
@@ -16,8 +17,8 @@ STORY_SUBSET_BITS = 16
 
 _SEPARATOR = "\x1f"
 _COPY = "copy"
-_LEVEL_CODES: dict[Level, str] = {"minute": "m", "five_minutes": "f", "hour": "h", "day": "d"}
-_LEVELS = {code: level for level, code in _LEVEL_CODES.items()}
+LEVEL_CODES: dict[Level, str] = {"minute": "m", "five_minutes": "f", "hour": "h", "day": "d"}
+_LEVELS = {code: level for level, code in LEVEL_CODES.items()}
 
 
 def prefix(shard: str) -> str:
@@ -25,9 +26,28 @@ def prefix(shard: str) -> str:
     return f"polyvox:{{{shard}}}"
 
 
+def generation(shard: str) -> str:
+    """Which replay put its buckets in the place of the partition's own last."""
+    return f"{prefix(shard)}:generation"
+
+
+def replay(shard: str) -> str:
+    """Which replay may do so next."""
+    return f"{prefix(shard)}:replay"
+
+
+def staged(shard: str, replay_id: str) -> str:
+    """What every key begins with that a replay stages, as `prefix` for those that queries read."""
+    return f"{replay(shard)}:{replay_id}"
+
+
+STAGED = "polyvox:{*}:replay:"
+"""How the keys of every replay begin, as a pattern for SCAN."""
+
+
 def bucket_suffix(bucket: Bucket) -> str:
     """A bucket in a key: `m:1700000040`."""
-    return f"{_LEVEL_CODES[bucket.level]}:{bucket.start_s}"
+    return f"{LEVEL_CODES[bucket.level]}:{bucket.start_s}"
 
 
 def parse_bucket_suffix(suffix: str) -> Bucket:

@@ -80,23 +80,14 @@ class MemoryStore:
             _evict(details.authors, self._authors_limit)
             _evict(details.mention_authors, self._authors_limit)
 
-    async def add_gap(self, shard: str, consumed: Consumed) -> int:
-        data = self._shards.setdefault(shard, _Shard())
-        before = self._move(shard, data, consumed)
-        expired = 0 if before is None else max(0, consumed.next_offset - before)
-        if expired:
-            data.counts.totals["expired"] += expired
-        return expired
-
-    def _move(self, shard: str, data: _Shard, consumed: Consumed) -> int | None:
-        """Check the expected position, store the next one, and return the one before."""
+    def _move(self, shard: str, data: _Shard, consumed: Consumed) -> None:
+        """Check the expected position and store the next one."""
         place = (consumed.topic, consumed.partition)
         stored = data.positions.get(place)
         expected = consumed.expected_offset
         if expected is not None and (stored is None or stored < expected):
             raise position_lost(shard, consumed, -1 if stored is None else stored)
         data.positions[place] = max(consumed.next_offset, -1 if stored is None else stored)
-        return stored
 
     async def resolved(self, positions: Sequence[SourcePosition]) -> list[bool]:
         return [position.offset in self._known(position.shard).counts.analysed for position in positions]
@@ -114,6 +105,9 @@ class MemoryStore:
 
     async def shards(self) -> list[str]:
         return sorted(self._shards)
+
+    async def generations(self) -> dict[str, str]:
+        return dict.fromkeys(self._shards, "")
 
     async def totals(self, shard: str) -> dict[str, int]:
         return {name: value for name, value in self._known(shard).counts.totals.items() if value}

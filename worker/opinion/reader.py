@@ -72,6 +72,10 @@ class Reader(Protocol):
         """Every shard that was ever written, sorted."""
         ...
 
+    async def generations(self) -> dict[str, str]:
+        """Each shard, and which replay last swapped buckets of it in, "" for none; see `steady`."""
+        ...
+
     async def totals(self, shard: str) -> dict[str, int]:
         """The counters over all time; names in `docs/redis-layout.md`."""
         ...
@@ -126,6 +130,11 @@ class RedisReader:
     async def shards(self) -> list[str]:
         async with self._link.use("listing partitions") as client:
             return sorted(map(str, await client.smembers(keys.SHARDS)))
+
+    async def generations(self) -> dict[str, str]:
+        shards = await self.shards()
+        found = await self._read([keys.generation(shard) for shard in shards], lambda pipe, key: pipe.get(key))
+        return {shard: name or "" for shard, name in zip(shards, found, strict=True)}
 
     async def totals(self, shard: str) -> dict[str, int]:
         async with self._link.use("reading totals") as client:

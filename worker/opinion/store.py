@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from worker.errors import PositionLost
 from worker.events import SourcePosition
 from worker.opinion import keys
-from worker.opinion.authors import AuthorHashes
-from worker.opinion.cells import Outcome, Retention
+from worker.opinion.applying import APPLY, Applier
+from worker.opinion.cells import Outcome
 from worker.opinion.client import Link, Script
+from worker.opinion.increments import increments
 from worker.opinion.strikes import strike
-from worker.opinion.wire import BatchWriter
 from worker.settings import Settings
 from worker.timing import Clock, SystemClock
 
-_HERE = Path(__file__).parent
-APPLY = Script("".join((_HERE / name).read_text(encoding="utf-8") for name in ("sums.lua", "names.lua", "apply.lua")))
 Positions = dict[str, dict[tuple[str, int], int]]
 
 
@@ -85,14 +82,6 @@ class Store(Protocol):
         """
         ...
 
-    async def add_gap(self, shard: str, consumed: Consumed) -> int:
-        """Count the consumed offsets from the stored position to `next_offset` as expired, and move there.
-
-        Returns:
-            How many were counted; 0 when the position was there already, or none was stored.
-        """
-        ...
-
     async def resolved(self, positions: Sequence[SourcePosition]) -> list[bool]:
         """Whether each record was counted as analysed: itself, or as a requeued dead letter."""
         ...
@@ -140,13 +129,7 @@ class AggregateStore:
     def __init__(self, link: Link, settings: Settings, clock: Clock | None = None, script: Script = APPLY) -> None:
         self._link = link
         self._clock = clock or SystemClock()
-        self._script = script
-        self._retention = Retention.of(settings)
-        self._limits = {
-            "forms_limit": settings.entity_forms_per_window,
-            "authors_limit": settings.authors_per_window,
-        }
-        self._authors = AuthorHashes(link, settings)
+        self._applier = Applier(link, settings, script)
         self._registered: set[str] = set()
 
     @classmethod
@@ -169,31 +152,19 @@ class AggregateStore:
         }
 
     async def apply(self, shard: str, consumed: Consumed, outcomes: Sequence[Outcome]) -> Applied:
-        _, first, repeats, _ = await self._run(shard, consumed, outcomes, gap=0)
-        return Applied(int(first), int(repeats))
-
-    async def add_gap(self, shard: str, consumed: Consumed) -> int:
-        return int((await self._run(shard, consumed, (), gap=1))[3])
-
-    async def _run(
-        self, shard: str, consumed: Consumed, outcomes: Sequence[Outcome], *, gap: int
-    ) -> tuple[str, int, int, int]:
-        """One call of the script."""
         require_shard(shard, outcomes)
         await self._register(shard)
         header: dict[str, int | str] = {
             "position_field": keys.position_field(consumed.topic, consumed.partition),
             "expected": -1 if consumed.expected_offset is None else consumed.expected_offset,
             "next": consumed.next_offset,
-            "gap": gap,
-            **self._limits,
         }
-        author_hash = await self._authors.ready()
-        argument = BatchWriter(self._retention, author_hash, self._clock.unix_ms()).write(outcomes, header)
-        reply = await self._link.run(self._script, keys.prefix(shard), argument, doing="applying a batch")
+        now_ms, retention = self._clock.unix_ms(), self._applier.retention
+        counted = [(outcome, increments(outcome, retention, now_ms)) for outcome in outcomes]
+        reply = await self._applier.call(keys.prefix(shard), header, counted, now_ms)
         if reply[0] == "lost":
             raise position_lost(shard, consumed, int(reply[1]))
-        return reply[0], reply[1], reply[2], reply[3]
+        return Applied(int(reply[1]), int(reply[2]))
 
     async def _register(self, shard: str) -> None:
         """Make a shard known to queries; it lies outside the shard's hash slot, so the script cannot."""

@@ -1,6 +1,7 @@
 -- What apply.lua adds sums with; it is sent in front of it, as one script. See apply.lua for the whole.
 
 local prefix = KEYS[1]
+local shard = string.match(prefix, '^[^}]*}') -- the same but for what a replay stages
 local batch = cjson.decode(ARGV[1])
 local call = redis.call
 
@@ -100,9 +101,10 @@ end
 
 local cell_ids = {}
 
--- Numbers for the cells of this batch: a name of 60 bytes is written once per partition, not once per bucket.
+-- Numbers for the cells of this batch: a name of 60 bytes is written once per partition, not once per bucket, and
+-- what a replay stages has the same numbers.
 local function number_cells()
-  local key = prefix .. ':cells'
+  local key = shard .. ':cells'
   local known = read_fields(key, batch.cells)
   local fresh, next_id = {}, call('HLEN', key)
   for i, name in ipairs(batch.cells) do

@@ -12,9 +12,11 @@ from worker.events import encode
 from worker.opinion import keys
 from worker.opinion.authors import AuthorHash
 from worker.opinion.cells import Bucket, Cell, Measures, Outcome, Retention
-from worker.opinion.increments import Increments, increments
+from worker.opinion.increments import Increments
 
 T = TypeVar("T", bound=Hashable)
+Counted = tuple[Outcome, Increments]
+"""An outcome, and what it adds if it is its record's first."""
 
 
 class _Numbered(Generic[T]):
@@ -46,14 +48,14 @@ class BatchWriter:
         self._authors: _Numbered[str] = _Numbered()
         self._buckets: _Numbered[Bucket] = _Numbered()
 
-    def write(self, outcomes: Sequence[Outcome], header: dict[str, int | str]) -> bytes:
+    def write(self, counted: Sequence[Counted], header: dict[str, int | str]) -> bytes:
         """The argument.
 
         Args:
-            outcomes: all of one source partition, in the order in which they were read.
-            header: `position_field`, `expected` (-1: none), `next`, `gap`, `forms_limit`, `authors_limit`.
+            counted: all of one source partition, in the order in which they were read.
+            header: `position_field`, `expected` (-1: none), `next`, `forms_limit`, `authors_limit`.
         """
-        rows = [self._row(outcome) for outcome in outcomes]
+        rows = [self._row(outcome, added) for outcome, added in counted]
         batch = {
             **header,
             "now_ms": self._now_ms,
@@ -66,9 +68,8 @@ class BatchWriter:
         }
         return encode(batch)
 
-    def _row(self, outcome: Outcome) -> dict[str, Any]:
+    def _row(self, outcome: Outcome, added: Increments) -> dict[str, Any]:
         """One outcome and all it adds."""
-        added = increments(outcome, self._retention, self._now_ms)
         row: dict[str, Any] = {
             "offset": outcome.position.offset,
             "origin": -1 if outcome.origin_offset is None else outcome.origin_offset,

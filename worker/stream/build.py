@@ -95,9 +95,8 @@ def create_app(settings: Settings) -> PolyvoxApp:
     )
     app.stages, app.worker_settings = stages, settings
     outputs = frozenset({settings.enriched_topic, settings.dead_letters_topic})
-    app.transport = seeking_transport(outputs, stages.positions, settings.kafka_fetch_wait_ms)(
-        app.conf.broker_consumer, app
-    )
+    transport = seeking_transport(outputs, stages.positions, settings.kafka_fetch_wait_ms, end_process)
+    app.transport = transport(app.conf.broker_consumer, app)
     if settings.role in ("enrich", "all"):
         _add_agent(app, "enrich", list(settings.input_topics))
     if settings.role in ("aggregate", "all"):
@@ -110,7 +109,7 @@ def _watchdog(stages: Stages, settings: Settings) -> Watchdog:
     watched = Watched(
         assigned=lambda: stages.assigned,
         outages=lambda: stages.outages,
-        lags=lambda: kafka_lags(settings, stages.sought),
+        lags=partial(kafka_lags, settings),
         holds_record=partial(holds_record, settings),
     )
     return Watchdog(watched, SystemClock(), settings.stalled_after_s)

@@ -18,12 +18,12 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP
 
-from worker.errors import PositionLost
+from worker.errors import PolyvoxError, PositionLost
 from worker.stream.aggregate import check_start
 from worker.stream.records import SourceRecord, TopicPartition
 from worker.telemetry import Log, get_logger
@@ -63,8 +63,35 @@ class Run:
         ]
 
 
-def seeking_transport(topics: frozenset[str], positions: Positions, fetch_wait_ms: int) -> type[Transport]:
-    """A transport whose consumer reads partitions of `topics` from `positions`, where they are known."""
+def check_committed(tp: TP, position: int, begin: int, end: int) -> None:
+    """Refuse a position in an input topic that its log does not hold.
+
+    Args:
+        position: the group's.
+        begin, end: the oldest offset in the log, and the one that its next record gets.
+
+    Raises:
+        PositionLost: reading on would commit over records that nobody has read.
+    """
+    advice = "set the group's offset to the earliest (kafka-consumer-groups.sh --reset-offsets) to go on"
+    where = f"{tp.topic}[{tp.partition}]: the group has committed up to {position}, the log"
+    if position < begin:
+        raise PositionLost(
+            f"{where} begins at {begin}: {begin - position} records expired unread; lengthen the topic's retention, "
+            f"and {advice}"
+        )
+    if position > end:
+        raise PositionLost(f"{where} ends at {end}: it was cut off, or made again; {advice}")
+
+
+def seeking_transport(
+    topics: frozenset[str], positions: Positions, fetch_wait_ms: int, end: Callable[[PolyvoxError], NoReturn]
+) -> type[Transport]:
+    """A transport whose consumer reads partitions of `topics` from `positions`, where they are known.
+
+    Args:
+        end: told of a position that cannot be read from: an error that leaves `perform_seek` would be lost in Faust.
+    """
 
     class ConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust ships no types
         def _create_worker_consumer(self, transport: Transport) -> Any:
@@ -95,22 +122,19 @@ def seeking_transport(topics: frozenset[str], positions: Positions, fetch_wait_m
                 self._seeks += 1
                 await super().perform_seek()
                 self._next = {TP(*tp): self._read_offset.get(TP(*tp)) for tp in self.assignment()}
-                await self._refuse_expired()
-                await self._seek_own()
+                try:
+                    await self._refuse_lost()
+                    await self._seek_own()
+                except PolyvoxError as error:
+                    end(error)
 
-        async def _refuse_expired(self) -> None:
-            """Stop at input records that expired unread: what follows them would be committed over their loss."""
+        async def _refuse_lost(self) -> None:
+            """Stop at positions outside the log: the client would start over, and Faust leave out what it has seen."""
             committed = {tp: offset for tp, offset in self._next.items() if tp.topic not in topics and offset}
-            if not committed:
-                return
-            for tp, oldest in (await self.earliest_offsets(*committed)).items():
-                position = committed.get(TP(*tp), 0)
-                if position < (oldest or 0):
-                    raise PositionLost(
-                        f"{tp.topic}[{tp.partition}]: the group has committed up to {position}, the log begins at "
-                        f"{oldest}: {oldest - position} records expired unread; lengthen the topic's retention, and "
-                        "set the group's offset to the earliest (kafka-consumer-groups.sh --reset-offsets) to go on"
-                    )
+            if committed:
+                begins, ends = await self.earliest_offsets(*committed), await self.highwaters(*committed)
+                for tp, position in committed.items():
+                    check_committed(tp, position, begins.get(tp) or 0, ends.get(tp) or 0)
 
         async def _seek_own(self) -> None:
             """Seek the positions that are not the group's."""
@@ -122,12 +146,15 @@ def seeking_transport(topics: frozenset[str], positions: Positions, fetch_wait_m
             first = {TopicPartition(*tp): offset for tp, offset in (await self.earliest_offsets(*tps)).items()}
             start = {tp: (first.get(tp) or 0) if offset is None else offset for tp, offset in known.items()}
             check_start(start, first)
+            behind = {TP(*tp): offset for tp, offset in start.items() if (self._next.get(TP(*tp)) or 0) != offset}
             for tp, offset in start.items():
                 await self.seek(TP(*tp), offset)
                 self._next[TP(*tp)] = offset
                 # Faust commits only from here on: without it, acks beyond the group's offset look like a gap.
                 self._committed_offset[TP(*tp)] = offset
                 get_logger().info(Log.POSITION_SOUGHT, topic=tp.topic, partition=tp.partition, offset=offset)
+            if behind:  # while no record comes, nothing else would be committed, and whoever asks would see a lag
+                await self._commit(behind)
 
         async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust's interface
             """Yield what was fetched as messages that each carry a run."""

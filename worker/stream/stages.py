@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from typing import NoReturn, Protocol, TypeVar
 
 from worker.analysis.bundle import Bundle
@@ -23,6 +24,7 @@ from worker.stream.aggregate import AggregateParts, AggregateStage
 from worker.stream.enrich import EnrichParts, EnrichStage
 from worker.stream.kafka import KafkaPublisher
 from worker.stream.records import Routes, SourceRecord, TopicPartition
+from worker.stream.recreated import check_start_ids, watch_ids
 from worker.stream.shifts import Shifts
 from worker.stream.watching import open_shifts
 from worker.telemetry import Log, get_logger
@@ -69,7 +71,6 @@ class Stages:
         self._closers: list[Callable[[], Awaitable[None]]] = []
         self._waits_for = "the start"
         self.assigned: set[TopicPartition] = set()
-        self.sought: Mapping[TopicPartition, int | None] = {}
 
     async def open(self) -> None:
         """Connect and start; waits, retrying, for servers that are away.
@@ -81,14 +82,14 @@ class Stages:
         created = await _patiently("Kafka", lambda: asyncio.to_thread(ensure_topics, settings))
         if created:
             get_logger().info(Log.TOPICS_CREATED, topics=created)
+        link = Link.of(settings)
         routes = Routes(
             settings.input_topics,
-            await _patiently("Kafka", lambda: asyncio.to_thread(topic_ids, settings)),
+            await self._topic_ids(link),
             settings.enriched_topic,
             settings.dead_letters_topic,
             settings.max_record_bytes,
         )
-        link = Link.of(settings)
         store = AggregateStore(link, settings)
         if settings.role in ("enrich", "all"):
             await self._open_enrich(routes, store, RedisStories(link, settings))
@@ -105,6 +106,16 @@ class Stages:
             self._shifts = await open_shifts(settings, routes, lambda: any(self.outages.values()))
             self._shifts.failed.add_done_callback(end_process_of)
             self._closers.insert(0, self._shifts.aclose)
+
+    async def _topic_ids(self, link: Link) -> dict[str, str]:
+        """The ids of the input topics, which are those of the first start, and are watched from now on."""
+        look_up = partial(asyncio.to_thread, topic_ids, self._settings)
+        ids = await _patiently("Kafka", look_up)
+        await _patiently("Redis", lambda: check_start_ids(link, self._settings, ids))
+        watch = asyncio.create_task(watch_ids(ids, look_up))
+        watch.add_done_callback(end_process_of)
+        self._closers.append(partial(_cancel, watch))
+        return ids
 
     async def _open_enrich(self, routes: Routes, store: AggregateStore, stories: RedisStories) -> None:
         settings = self._settings
@@ -127,8 +138,7 @@ class Stages:
     async def positions(self, assigned: list[TopicPartition]) -> Mapping[TopicPartition, int | None]:
         """Where the aggregate stage reads on; see `AggregateStage.positions`."""
         stage = self._aggregate
-        self.sought = await _patiently("Redis", lambda: stage.positions(assigned)) if stage and assigned else {}
-        return self.sought
+        return await _patiently("Redis", lambda: stage.positions(assigned)) if stage and assigned else {}
 
     def stage(self, name: str) -> Stage:
         """A stage that `open` started."""
@@ -169,6 +179,10 @@ class Stages:
         for close in [*(stage.aclose for stage in self._by_name.values()), *self._closers]:
             await close()
         self._by_name, self._closers = {}, []
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
 
 
 async def _patiently(target: str, call: Callable[[], Awaitable[Result]]) -> Result:

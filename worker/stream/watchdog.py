@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from worker.errors import PolyvoxError, Stalled, Transient
 from worker.feeds.lag import PartitionLag, own_lag
@@ -135,22 +135,14 @@ class Watchdog:
             still.restart()
 
 
-def kafka_lags(settings: Settings, sought: Mapping[TopicPartition, int | None]) -> list[PartitionLag]:
+def kafka_lags(settings: Settings) -> list[PartitionLag]:
     """The lags of this role's group, of partitions in which something is due.
-
-    Args:
-        sought: where partitions were read from that have a position of their own; their group may not know it yet.
 
     Raises:
         BrokerUnavailable: the cluster cannot be reached.
     """
-    known = [
-        lag if start is None else replace(lag, committed=max(start, lag.committed or 0))
-        for lag in own_lag(settings)
-        for start in [sought.get(TopicPartition(lag.topic, lag.partition))]
-    ]
     # A group that starts at the end and has committed nothing owes nothing that is known.
-    return [lag for lag in known if lag.committed is not None or settings.start_at == "earliest"]
+    return [lag for lag in own_lag(settings) if lag.committed is not None or settings.start_at == "earliest"]
 
 
 def holds_record(settings: Settings, lag: PartitionLag) -> bool:

@@ -11,7 +11,7 @@ from worker.opinion.reader import Cells, Posts
 from worker.verify.implied import Implied
 from worker.verify.report import Finding
 
-NOT_IMPLIED = frozenset({"expired", "applied_ms"})
+NOT_IMPLIED = frozenset({"applied_ms"})
 
 
 @dataclass(frozen=True, slots=True)

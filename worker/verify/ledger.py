@@ -73,7 +73,7 @@ class Ledger:
 
     def undecided_positions(self) -> list[SourcePosition]:
         """Originals for which `settle` needs to know whether Redis counted them as analysed."""
-        return [_original(read.outcome) for read in self._both.values()]
+        return [read.outcome.original for read in self._both.values()]
 
     def settle(self, analysed: Mapping[SourcePosition, bool]) -> None:
         """Count dead letters, and of records that have both outcomes the one that was applied first.
@@ -81,7 +81,7 @@ class Ledger:
         The logs do not say which one that was; the guard's bit does, unless another record set it too.
         """
         for offset, read in self._both.items():
-            dead, original = self._dead.pop(offset), _original(read.outcome)
+            dead, original = self._dead.pop(offset), read.outcome.original
             if not self._applied(read) or not self._applied(dead):
                 self._count(read if self._applied(read) else dead)
             elif original.offset in self.implied.counts.analysed:
@@ -139,9 +139,3 @@ class Ledger:
         if difference != "none" and self.repeated[difference] <= LISTED:
             where = f"{position.topic}[{position.partition}]@{position.offset}"
             self.repeats.append(Repeat(where, position.event_id, difference))
-
-
-def _original(outcome: Outcome) -> SourcePosition:
-    """The position whose guard bit says that the record was counted as analysed."""
-    same_partition = outcome.origin_offset is not None
-    return outcome.origin if same_partition and outcome.origin is not None else outcome.position

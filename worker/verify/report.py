@@ -14,7 +14,7 @@ LISTED = 20
 
 NEVER_CHECKED = (
     "counts by entity (`forms` keys) and watermarks: approximate by design",
-    "`expired` and `applied_ms`: no log says when Redis was told",
+    "`applied_ms`: no log says when Redis was told",
     "buckets that are past their retention, and what the guard forgot",
     "`too_late` and `copies` of posts that lie at the edge of a retention: only that they are possible",
 )

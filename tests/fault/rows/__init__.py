@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.fault.row import Row
 from tests.fault.rows import (
     again,
+    backlog,
     brokers,
     exceptions,
     kills,
@@ -15,6 +16,7 @@ from tests.fault.rows import (
     redis_replies,
     scale,
     seams,
+    soak,
     terms,
     triton_dies,
     triton_sick,
@@ -36,6 +38,7 @@ ROWS: tuple[Row, ...] = (
     triton_dies.DEADLY_RECORD,
     triton_sick.HANGS,
     triton_sick.SLOW,
+    backlog.ROW,
     triton_sick.NONSENSE,
     redis_replies.ROW,
     redis_hurt.ROW,
@@ -49,3 +52,6 @@ ROWS: tuple[Row, ...] = (
     again.ROW,
 )
 """In the order in which they run."""
+
+APART: tuple[Row, ...] = (soak.ROW,)
+"""Those that run when they are named, and not with the others."""

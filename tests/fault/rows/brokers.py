@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
-from tests.fault.line import Line, line
+from tests.fault.line import Line, answered, line
 from tests.fault.posts import posts
 from tests.fault.proxy import Proxy
 from tests.fault.row import Row, Trial, hold
+from worker.feeds.connect import admin
 from worker.local.ports import LOOPBACK, free_port
 
 POSTS = 4000
+AFTERWARDS = 500
 RESUMED_S = 60.0
 DOWN_S = 20.0
 CUT_S = 15.0
@@ -28,19 +31,21 @@ def bounced(trial: Trial) -> None:
         ended = 0
         for number in range(trial.repeats):
             broker = brokers[number % len(brokers)]
+            published = tested.published()
             tested.send(posts(POSTS, trial.random))
-            tested.progress()
+            _progress(tested, published)
+            committed, gone_s = tested.committed(), time.monotonic()
             if number % 2:
                 broker.kill()
             else:
                 broker.stop()
             trial.figures.repeats += 1
-            published = tested.published()
-            if published < tested.produced:
-                trial.figures.recovered(_progress(tested, published))
+            tested.send(posts(AFTERWARDS, trial.random))  # taken once other brokers lead
+            ended += _until(tested, lambda before=committed: tested.committed() > before, "committed")
+            trial.figures.recovered(time.monotonic() - gone_s)
             broker.start()
             broker.wait()
-            ended += tested.replace_ended()
+            ended += _until(tested, lambda: _in_sync(tested), "in sync")
         trial.figures.notes["workers that ended"] = ended
         tested.finish(300)
         tested.stop()
@@ -48,13 +53,32 @@ def bounced(trial: Trial) -> None:
 
 
 def _progress(tested: Line, published: int) -> float:
-    """Seconds until more is published; a worker that ends meanwhile is replaced, as a supervisor does."""
+    """Seconds until more is published; a worker that ends meanwhile is replaced."""
     started_s = time.monotonic()
-    while tested.published() <= published:
-        tested.replace_ended()
-        hold(time.monotonic() - started_s < 2 * RESUMED_S, f"nothing published for {2 * RESUMED_S:.0f} s")
-        time.sleep(0.2)  # between two looks
+    _until(tested, lambda: tested.published() > published, "published")
     return time.monotonic() - started_s
+
+
+def _until(tested: Line, condition: Callable[[], bool], what: str) -> int:
+    """Wait for it; a worker that ends meanwhile is replaced, as a supervisor does, and the time begins anew.
+
+    Returns:
+        How many ended.
+    """
+    ended, ends_at = 0, time.monotonic() + RESUMED_S
+    while not answered(condition):
+        if replaced := tested.replace_ended():
+            ended, ends_at = ended + replaced, time.monotonic() + RESUMED_S
+        hold(time.monotonic() < ends_at, f"nothing {what} for {RESUMED_S:.0f} s, and no worker ended")
+        time.sleep(0.2)  # between two looks
+    return ended
+
+
+def _in_sync(tested: Line) -> bool:
+    """Whether every replica is; a second broker that goes before that is another fault."""
+    with admin(tested.settings) as client:
+        topics = client.describe_topics()
+    return all(len(each["isr_nodes"]) == len(each["replica_nodes"]) for topic in topics for each in topic["partitions"])
 
 
 def down(trial: Trial) -> None:

@@ -17,7 +17,10 @@ DEADLY = Made(json.dumps({"id": "deadly", "source": "fault", "published_at": DAT
 
 def killed(trial: Trial) -> None:
     """SIGKILL of the server while batches are with it: an outage, however often."""
-    with trial.rig.own_triton() as (triton, addresses, model), line(trial, addresses) as tested:
+    with (
+        trial.rig.own_triton() as (triton, addresses, model),
+        line(trial, addresses, seen_windows_mb="0") as tested,
+    ):
         model.become("slow 0.02")
         tested.start()
         for _ in range(trial.repeats):

@@ -27,13 +27,15 @@ HANGS_S = 9.0
 RESUMED_S = 5.0
 POOL = 256
 GROWTH = 0.10
+ASKED_EACH_TIME = {"seen_windows_mb": "0"}
+"""The posts of the rows repeat phrases, which a worker answers from memory."""
 
 
 def hangs(trial: Trial) -> None:
     """SIGSTOP: calls end with their deadline, and the worker stays in its group."""
     with (
         trial.rig.own_triton() as (triton, addresses, _),
-        line(trial, addresses, triton_timeout_s=f"{TIMEOUT_S}") as tested,
+        line(trial, addresses, triton_timeout_s=f"{TIMEOUT_S}", **ASKED_EACH_TIME) as tested,
     ):
         tested.start()
         slowest_s = 0.0
@@ -79,17 +81,17 @@ def slow(trial: Trial) -> None:
     """Ten times slower: what is read and not settled stays bounded, and so does the memory."""
     with (
         trial.rig.own_triton() as (_, addresses, model),
-        line(trial, addresses, pool_posts=str(POOL), batch_posts="16") as tested,
+        line(trial, addresses, pool_posts=str(POOL), batch_posts="16", **ASKED_EACH_TIME) as tested,
     ):
         model.become("slow 0.02")
         worker = tested.start()
         for _ in range(trial.repeats):
             tested.send(posts(12_000, trial.random))
             tested.progress()
-            _watch(tested, 5.0)
+            watch(tested, 5.0)
             given, before = tested.rebalances(), worker.resident_bytes
             model.become("slow 0.2")
-            waiting, resident = _watch(tested, 20.0)
+            waiting, resident = watch(tested, 20.0)
             trial.figures.repeats += 1
             model.become("ok")
             grown = resident / before - 1
@@ -104,7 +106,7 @@ def slow(trial: Trial) -> None:
         tested.audit(trial.figures)
 
 
-def _watch(tested: Line, seconds: float) -> tuple[int, int]:
+def watch(tested: Line, seconds: float) -> tuple[int, int]:
     """The most records that waited, and the largest resident memory in bytes, over a time."""
     (worker,) = tested.workers
     waiting = resident = 0
@@ -118,7 +120,10 @@ def _watch(tested: Line, seconds: float) -> tuple[int, int]:
 
 def nonsense(trial: Trial) -> None:
     """Wrong shapes, NaN, no model: nothing is published, readiness fails, and all is analysed when it is over."""
-    with trial.rig.own_triton() as (_, addresses, model), line(trial, addresses) as tested:
+    with (
+        trial.rig.own_triton() as (_, addresses, model),
+        line(trial, addresses, **ASKED_EACH_TIME) as tested,
+    ):
         healthy: Callable[[], None] = lambda: model.become("ok")  # noqa: E731
         faults: list[tuple[str, Callable[[], None], Callable[[], None]]] = [
             ("nan", lambda: model.become("nan"), healthy),

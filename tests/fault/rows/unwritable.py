@@ -11,7 +11,6 @@ from tests.fault.posts import posts
 from tests.fault.process import Process
 from tests.fault.row import Row, Trial, hold
 from worker.feeds.connect import admin
-from worker.feeds.lag import lag
 
 POSTS = 500
 FAILED = 70
@@ -27,7 +26,7 @@ def run(trial: Trial) -> None:
             tested.start()
             tested.send(posts(POSTS, trial.random))
             tested.finish()
-            committed = _committed(tested)
+            committed = tested.committed()
             _limit(tested, TINY_BYTES)
             tested.send(posts(POSTS, trial.random))
             (worker,) = tested.workers
@@ -47,14 +46,10 @@ def run(trial: Trial) -> None:
 def _until_ended(tested: Line, worker: Process, committed: int) -> None:
     ends_at = time.monotonic() + ENDS_S
     while worker.ended() is None:
-        hold(_committed(tested) == committed, "something was committed that is not published")
+        hold(tested.committed() == committed, "something was committed that is not published")
         hold(time.monotonic() < ends_at, f"the worker still runs after {ENDS_S:.0f} s")
         time.sleep(0.1)  # between two looks
-    hold(_committed(tested) == committed, "something was committed that is not published")
-
-
-def _committed(tested: Line) -> int:
-    return sum(found.committed or 0 for found in lag(tested.settings) if found.stage == "enrich")
+    hold(tested.committed() == committed, "something was committed that is not published")
 
 
 def _limit(tested: Line, size_bytes: str) -> None:

@@ -22,6 +22,7 @@ from worker.opinion.queries.ranking import Asked, Mover, Movers, Voice, Voices
 from worker.opinion.queries.sums import IDLE_MS, Sums
 from worker.opinion.queries.tallies import Cap, Tallied
 from worker.opinion.reader import Reader
+from worker.opinion.steady import steady
 from worker.settings import Settings
 from worker.timing import Clock, SystemClock
 
@@ -29,7 +30,7 @@ __all__ = ["IDLE_MS", "Asked", "Mover", "Movers", "PostRef", "PostSample", "Quer
 
 
 class Queries:
-    """Typed answers from a store.
+    """Typed answers from a store, each of one generation (`steady`).
 
     Args:
         reader: where the aggregates are.
@@ -45,6 +46,7 @@ class Queries:
         clock: Clock | None = None,
         name_of: Callable[[str], str] = str,
     ) -> None:
+        self._reader = reader
         self._sums = Sums(reader, settings, clock or SystemClock())
         self._name_of = name_of
         self._author_max_share = settings.author_max_share
@@ -59,7 +61,7 @@ class Queries:
         Raises:
             ValueError: mentions by the minute, or of an entity by topic.
         """
-        return await series.series(self._sums, window, where)
+        return await steady(self._reader, lambda: series.series(self._sums, window, where))
 
     async def tallies(
         self, window: Window, where: Where = EVERYTHING, counting: Counting = "each_story_once"
@@ -72,7 +74,9 @@ class Queries:
         Raises:
             ValueError: as `series`.
         """
-        return await tallies.tallies(self._sums, window, where, Cap(counting, self._author_max_share))
+        return await steady(
+            self._reader, lambda: tallies.tallies(self._sums, window, where, Cap(counting, self._author_max_share))
+        )
 
     async def compare(self, window: Window, one: Where, other: Where) -> list[tuple[Point, Point]]:
         """The series of two keys, bucket by bucket.
@@ -80,8 +84,11 @@ class Queries:
         Raises:
             ValueError: as `series`.
         """
-        pair = [await self.series(window, where) for where in (one, other)]
-        return list(zip(*pair, strict=True))
+
+        async def both() -> list[list[Point]]:
+            return [await series.series(self._sums, window, where) for where in (one, other)]
+
+        return list(zip(*await steady(self._reader, both), strict=True))
 
     async def breakdown(
         self,
@@ -95,7 +102,7 @@ class Queries:
         Raises:
             ValueError: an entity in `where`: its mentions are in `series`.
         """
-        return await ranking.breakdown(self._sums, window, by, where, counting)
+        return await steady(self._reader, lambda: ranking.breakdown(self._sums, window, by, where, counting))
 
     async def top_entities(
         self, window: Window, n: int, where: Where = EVERYTHING, counting: Counting = "all_copies"
@@ -105,7 +112,7 @@ class Queries:
         Raises:
             ValueError: by the minute, or by topic.
         """
-        found = await ranking.top_entities(self._sums, window, n, where, counting)
+        found = await steady(self._reader, lambda: ranking.top_entities(self._sums, window, n, where, counting))
         named = tuple(replace(entity, name=self._name_of(entity.id)) for entity in found.entities)
         return replace(found, entities=named)
 
@@ -115,7 +122,7 @@ class Queries:
         Raises:
             ValueError: as `top_entities` and `breakdown`.
         """
-        return await ranking.share_of_voice(self._sums, window, asked, n)
+        return await steady(self._reader, lambda: ranking.share_of_voice(self._sums, window, asked, n))
 
     async def top_movers(self, before: Window, after: Window, asked: Asked, n: int = 10) -> Movers:
         """The `n` keys that moved most from one window to another, in volume or sentiment, beyond chance.
@@ -123,7 +130,7 @@ class Queries:
         Raises:
             ValueError: as `top_entities` and `breakdown`.
         """
-        return await ranking.top_movers(self._sums, before, after, asked, n)
+        return await steady(self._reader, lambda: ranking.top_movers(self._sums, before, after, asked, n))
 
     async def drill_down(self, window: Window, where: Where = EVERYTHING, n: int = 20) -> PostSample:
         """Some posts of a window of hours or days, always the same: up to 8 of each cell, or of the form, in each hour.
@@ -133,11 +140,11 @@ class Queries:
         Raises:
             ValueError: an entity with another filter.
         """
-        return await posts.drill_down(self._sums, window, where, n)
+        return await steady(self._reader, lambda: posts.drill_down(self._sums, window, where, n))
 
     async def totals(self) -> Totals:
         """Everything ever counted."""
-        return await self._sums.totals()
+        return await steady(self._reader, self._sums.totals)
 
     async def watermark_ms(self) -> int | None:
         """The event time that every busy partition has reached, Unix milliseconds; see `Sums.watermark_ms`."""
