@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.shifts.figures import Figure, share
 from bench.shifts.world import published
-from worker.opinion.index.correction import DRAWS, TARGETS, Floats, draw, functionals
+from worker.opinion.index.correction import TARGETS, Confusions, Correction, Floats
 from worker.opinion.index.index import intervals
 from worker.opinion.index.weighed import Mix, weigh
 
@@ -23,8 +23,8 @@ class Regime:
     """A window: strata with one true sentiment, so many posts, in clusters of so many.
 
     Args:
-        strata: one that is named again is another language with the same matrix, whose error is one; a language
-            without a matrix of its own has the pooled one of its domain.
+        strata: one that is named again is another language with the same matrix, whose error is one; `und` has the
+            pooled one of its domain, and is what was pooled.
         abstains: False for a model whose thresholds are 0, which labels every post.
     """
 
@@ -71,7 +71,29 @@ def measure(runs: int, seed: int, regimes: Sequence[Regime] = REGIMES) -> list[F
                     interval=found[1:],
                 )
             )
-    return figures
+    return figures + _uncounted(runs, np.random.default_rng([seed, len(regimes)]))
+
+
+def _uncounted(runs: int, random: np.random.Generator) -> list[Figure]:
+    """Each language of social posts in turn read as one without a matrix, from those of the others; 2,000 posts."""
+    confusions, covered = published(), []
+    languages = [language for language, domain in confusions.counts if domain == "social"]
+    true = np.array(EVEN)
+    for language in languages:
+        others = [(*of, counts, False) for of, counts in confusions.counts.items() if of != (language, "social")]
+        lent = Confusions.of(others).correction("und", "social")
+        counts = _counts((language, "social"), abstains=True)
+        matrix = counts / counts.sum(axis=1, keepdims=True)
+        labels = random.multinomial(2000, true @ matrix, max(runs // len(languages), 1)) / 2000
+        mean = labels @ lent.weights.T
+        variance = (labels @ (lent.weights**2).T - mean**2) / 2000
+        low, high = intervals(np.einsum("bkd,rd->brk", lent.draws, labels), variance, np.full(len(labels), 2000.0))
+        covered.append(((low <= TARGETS @ true) & (high >= TARGETS @ true)).mean(axis=0))
+    shares = np.mean(covered, axis=0)
+    return [
+        Figure(f"coverage.uncounted_language.{name}", float(value), f"reported, of {len(languages)} languages", ok=None)
+        for name, value in zip(NAMES, shares, strict=True)
+    ]
 
 
 def _covered(regime: Regime, runs: int, random: np.random.Generator) -> Floats:
@@ -87,9 +109,11 @@ def _covered(regime: Regime, runs: int, random: np.random.Generator) -> Floats:
         stratum: np.stack([random.multinomial(int(row.sum()), row / row.sum(), runs) for row in rows], axis=1)
         for stratum, rows in zip(regime.strata, counts, strict=True)
     }
-    draws = {stratum: functionals(draw(each.astype(np.float64), random, DRAWS)) for stratum, each in counted.items()}
-    drawn = [draws[stratum] for stratum in regime.strata]
-    central = [functionals(counted[one] / counted[one].sum(axis=-1, keepdims=True)) for one in regime.strata]
+    found = {
+        stratum: [Correction.of(tuple(map(tuple, rows))) for rows in each.tolist()] for stratum, each in counted.items()
+    }
+    drawn = [np.stack([one.draws for one in found[stratum]], axis=1) for stratum in regime.strata]
+    central = [np.stack([one.weights for one in found[stratum]]) for stratum in regime.strata]
     usual = np.stack([np.array(EVEN) @ matrix for matrix in known])
     effective = labels.sum(axis=-1)
     weighed = weigh(labels * regime.cluster, effective, Mix(weights, np.stack(central, axis=1), usual))

@@ -81,11 +81,9 @@ def _rows(figures: Sequence[Figure]) -> str:
 
 def _coverage(figures: Mapping[str, Figure]) -> str:
     rows = []
-    for regime in REGIMES:
-        values = [
-            figures[f"coverage.{regime.name}.{name}"].value for name in ("net", "negative", "neutral", "positive")
-        ]
-        rows.append((regime.name.replace("_", " "), *(f"{value:.3f}" for value in values)))
+    for regime in (*(regime.name for regime in REGIMES), "uncounted_language"):
+        values = [figures[f"coverage.{regime}.{name}"].value for name in ("net", "negative", "neutral", "positive")]
+        rows.append((regime.replace("_", " "), *(f"{value:.3f}" for value in values)))
     return _table(("window", "net", "negative", "neutral", "positive"), rows)
 
 
@@ -140,8 +138,9 @@ weighed with a fixed mix of languages and source classes, so that a change of mi
 without posts in a window is taken to have moved as the others have. Intervals hold the sampling error, with copies and
 authors as clusters, and the error of the matrices, which are counts themselves.
 
-How often 95 % intervals hold the truth (target 0.93 to 0.97; 4,000 runs each, the matrix counted anew in each;
-the last row is three languages with one matrix that was counted on few posts):
+How often 95 % intervals hold the truth (target 0.93 to 0.97; 4,000 runs each, the matrix counted anew in each; of the
+last two rows the first is three languages with one matrix that was counted on few posts, the second takes each language
+of social posts in turn for one that was not counted, and is only reported, because these languages are few):
 
 {coverage}
 

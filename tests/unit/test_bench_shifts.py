@@ -42,7 +42,8 @@ def test_a_rival_is_tuned_to_the_wanted_number_of_signals() -> None:
 def test_intervals_cover_the_truth_in_the_small(regime: int) -> None:
     """300 runs, so within 3 standard errors of 0.95; the bench has 4,000 and more kinds of windows."""
     for figure in coverage.measure(300, 3, [coverage.REGIMES[regime]]):
-        assert figure.value == pytest.approx(0.95, abs=0.038), figure.name
+        if figure.ok is not None:  # others are only reported
+            assert figure.value == pytest.approx(0.95, abs=0.038), figure.name
 
 
 def test_half_the_posts_seen_twice_is_half_the_posts() -> None:

@@ -180,6 +180,28 @@ def test_languages_without_a_matrix_use_the_pooled_one() -> None:
     assert CONFUSIONS.correction("xx", "financial") is CONFUSIONS.correction("en", "financial")
 
 
+def test_a_language_that_was_not_counted_is_as_unsure_as_languages_differ() -> None:
+    """Its value is the pool's; its interval holds what each of the counted languages would be, read with the pool."""
+    rows = [(f"l{number}", "social", counts, False) for number, counts in enumerate((SOCIAL, FINANCIAL, POOLED))]
+    lent = Confusions.of(rows).correction("xx", "social")
+    pool = Correction.of(Confusions.of(rows).pooled["social"])
+    assert lent.weights is pool.weights
+    for counts in (SOCIAL, FINANCIAL, POOLED):
+        labels = TRUE @ Correction.of(counts).matrix
+        low, high = np.quantile(lent.draws @ labels, (0.025, 0.975), axis=0)
+        assert ((low <= TARGETS @ TRUE) & (high >= TARGETS @ TRUE)).all()
+    labels = TRUE @ pool.matrix
+    assert np.median(lent.draws @ labels, axis=0) == pytest.approx(pool.weights @ labels, abs=0.02)
+    assert (lent.draws @ labels).std(axis=0).min() > 1.5 * (pool.draws @ labels).std(axis=0).max()
+
+
+def test_languages_that_are_alike_lend_a_matrix_that_is_sure() -> None:
+    """Where nothing differs, nothing is added to the error of the counts."""
+    alike = Confusions.of([(language, "social", POOLED, False) for language in ("de", "pl", "nl")])
+    lent = alike.correction("xx", "social")
+    assert lent.draws == pytest.approx(Correction.of(alike.pooled["social"]).draws)
+
+
 def test_what_cannot_be_corrected_is_said() -> None:
     """No matrix, a wrong one, no posts: an error that says what to do, or no point."""
     with pytest.raises(ValueError, match="without confusion matrices"):

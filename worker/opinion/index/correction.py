@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,6 +83,30 @@ class Correction:
         random = np.random.default_rng(found.astype(np.int64).ravel())
         return Correction(matrix, functionals(matrix), functionals(draw(found, random, DRAWS)))
 
+    @staticmethod
+    @lru_cache(maxsize=16)
+    def lent(pooled: Counts, counted: tuple[Counts, ...]) -> Correction:
+        """The pooled matrix, for a language that was not counted: as far off as counted languages are off the pool.
+
+        Its draws are those of the pool plus a random mixture of their deviations (multivariate t, their covariance), to
+        first order: an inverse of every drawn matrix would be off much further than the languages are. Two languages
+        that are lent one matrix are taken to be off alike.
+
+        Args:
+            counted: of the languages that have a matrix of their own. With one alone nothing is known of how they
+                differ, and the draws are those of the pooled counts.
+        """
+        lender, languages = Correction.of(pooled), len(counted)
+        if languages < 2:
+            return lender
+        found = np.array(counted, dtype=np.float64)
+        apart = found / found.sum(axis=-1, keepdims=True) - lender.matrix
+        random = np.random.default_rng(np.array(pooled).ravel())
+        heavy = np.sqrt(random.chisquare(languages - 1, (DRAWS, 1)) / (languages - 1))
+        mixtures = random.standard_normal((DRAWS, languages)) / heavy * sqrt((1 + 1 / languages) / (languages - 1))
+        off = np.einsum("bl,lcd->bdc", mixtures, apart)
+        return Correction(lender.matrix, lender.weights, lender.draws - lender.weights @ off @ lender.weights[:NET])
+
 
 def draw(counts: Floats, random: np.random.Generator, n: int) -> Floats:
     """`n` matrices that may have given these counts (Dirichlet, Perks' prior); shape (n, ..., 3, 4)."""
@@ -101,6 +126,10 @@ class Confusions:
     counts: Mapping[tuple[str, str], Counts]
     pooled: Mapping[str, Counts]
 
+    def counted(self, domain: str) -> tuple[Counts, ...]:
+        """The matrices of a domain's languages, those without their own left out."""
+        return tuple(counts for (_, of), counts in sorted(self.counts.items()) if of == domain)
+
     @classmethod
     def of(cls, rows: Sequence[tuple[str, str, Counts, bool]]) -> Confusions:
         """From (language, domain, counts, pooled) as they lie beside the model.
@@ -114,14 +143,15 @@ class Confusions:
         for domain in {row[1] for row in rows} - set(pooled):
             total = sum(np.array(counts) for _, of, counts, _ in rows if of == domain)
             pooled[domain] = tuple(tuple(int(count) for count in row) for row in np.asarray(total))
-        return cls({(language, domain): counts for language, domain, counts, _ in rows}, pooled)
+        return cls({(language, domain): counts for language, domain, counts, lent in rows if not lent}, pooled)
 
     def correction(self, language: str, source_class: str) -> Correction:
         """That of a language in the domain that the source class names; a class that names none is social."""
         domain = source_class if source_class in self.pooled else "social"
         if domain not in self.pooled:
             domain = min(self.pooled)
-        return Correction.of(self.counts.get((language, domain), self.pooled[domain]))
+        own = self.counts.get((language, domain))
+        return Correction.of(own) if own else Correction.lent(self.pooled[domain], self.counted(domain))
 
 
 def nearest_shares(shares: Floats) -> Floats:
