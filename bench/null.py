@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
 
-from bench.measure import middle_rate
-from bench.polyvox import Run, run_polyvox
-from bench.servers import Say, Scene, scene
-from bench.stacks import Profile, profile_worker
+from bench.measure import Measured
+from bench.polyvox import Plan, run_polyvox
+from bench.servers import Ground, Scene, rival_python, scene
+from bench.stacks import Profile, draw_flame_graph, profile_worker
 from worker.local.environment import REPOSITORY
 
 NULL_MODEL = REPOSITORY / "tests" / "models" / "null" / "analyzer"
@@ -30,59 +31,76 @@ accelerator."""
 COPIED_FACTOR = 5
 """Bare loops get so many times the posts, so that they run for some seconds."""
 
+SLOWER_COPIES = {"faststream_one": 40}
+"""Loops that get the so-and-so-many-th part of that."""
 
-@dataclass(frozen=True)
+
+@dataclass
 class NullFigures:
-    """Posts per second of each repeat, by contender."""
+    """Runs of each contender, one a repeat; `start_s` as in `RealFigures`."""
 
     posts: int
-    rates: dict[str, list[float]]
+    runs: dict[str, list[Measured]] = field(default_factory=dict)
+    start_s: list[float] = field(default_factory=list)
 
 
-CONTENDERS: dict[str, Callable[[Scene], dict[str, float]]] = {
-    "aiokafka": lambda servers: _of_loop("aiokafka", servers),
-    "faust": lambda servers: _of_loop("faust", servers),
-    "enrich": lambda servers: {"enrich": _published(run_polyvox(servers, "enrich", FAST_MODEL), servers.count)},
-    "path": lambda servers: _of_path(run_polyvox(servers, "all", FAST_MODEL), servers.count),
-}
-
-
-def _of_loop(name: str, servers: Scene) -> dict[str, float]:
-    return {name: middle_rate(servers.pump(f"bench.bare_{name}"), servers.copied)}
-
-
-def _published(run: Run, posts: int) -> float:
-    return middle_rate(run.published, posts)
-
-
-def _of_path(run: Run, posts: int) -> dict[str, float]:
-    applied = middle_rate(run.applied, posts, run.published)
-    return {"path_published": _published(run, posts), "path_applied": applied}
-
-
-def measure_null(models: Path, samples: Path, posts: int, repeats: int, say: Say) -> NullFigures:
+def measure_null(ground: Ground, posts: int, repeats: int) -> NullFigures:
     """Let the contenders take turns."""
-    figures = NullFigures(posts, {})
+    figures = NullFigures(posts)
     with (
-        null_repository(models) as repository,
-        scene(repository, samples, posts, say, posts * COPIED_FACTOR) as servers,
+        null_repository(ground.models) as models,
+        scene(replace(ground, models=models), posts, posts * COPIED_FACTOR) as servers,
     ):
         for repeat in range(1, repeats + 1):
-            for contender in CONTENDERS.values():
-                for name, rate in contender(servers).items():
-                    figures.rates.setdefault(name, []).append(rate)
-                    say(f"null model, {repeat}: {name} {rate:,.0f}/s")
+            for name, measured in one_round(servers, figures):
+                figures.runs.setdefault(name, []).append(measured)
+                ground.say(f"null model, {repeat}: {name} {measured}")
     return figures
 
 
-def measure_profile(models: Path, samples: Path, posts: int, say: Say) -> Profile:
-    """Look into the worker while it runs the whole path with the null model."""
+def one_round(servers: Scene, figures: NullFigures) -> Iterator[tuple[str, Measured]]:
+    """One run of each contender."""
+    yield "aiokafka", copy(servers, "bare_aiokafka")
+    yield "faust", copy(servers, "bare_faust")
+    yield "faststream", copy(servers, "faststream_copy", python=rival_python("faststream"))
+    yield "faststream_one", copy(servers, "faststream_copy", "one", python=rival_python("faststream"))
+    yield "quix", copy(servers, "quix_copy", python=rival_python("quix"))
+    run = run_polyvox(servers, Plan("enrich", FAST_MODEL))
+    figures.start_s.append(run.start_s)
+    yield "enrich", Measured.of(run.published, servers.count, run.traces)
+    run = run_polyvox(servers, Plan("all", FAST_MODEL))
+    yield "path_published", Measured.of(run.published, servers.count, run.traces)
+    yield "path_applied", Measured.of(run.applied, servers.count, run.traces, run.published)
+    run = run_polyvox(servers, Plan("all", FAST_MODEL, workers=2))
+    yield "two_workers", Measured.of(run.published, servers.count, run.traces)
+
+
+def copy(servers: Scene, program: str, *options: str, python: str = sys.executable) -> Measured:
+    """A loop that copies all records, or a part of them where it is slow, into a topic of its own."""
+    name = "_".join((program.removesuffix("_copy"), *options))
+    pump = servers.output("copied", servers.copied // SLOWER_COPIES.get(name, 1))
+    traces = servers.run_program(program, pump, *options, python=python)
+    return Measured.of(servers.read(pump), pump.count, traces)
+
+
+def measure_profile(ground: Ground, posts: int) -> tuple[Profile, str]:
+    """Look into the worker on the whole path with the null model; the profile, and the flame graph as SVG."""
     profiles: list[Profile] = []
-    with null_repository(models) as repository, scene(repository, samples, posts, say) as servers:
-        raw = servers.directory / "stacks.txt"
-        say("profile: the whole path with the null model under py-spy")
-        run_polyvox(servers, "all", FAST_MODEL, lambda pid: profiles.append(profile_worker(pid, raw)))
-    return profiles[0]
+    flame = ""
+
+    def look(pid: int) -> None:
+        nonlocal flame
+        profiles.append(profile_worker(pid, raw))
+        problem = draw_flame_graph(pid, svg)
+        flame = "" if problem else svg.read_text()
+        if problem:
+            ground.say(f"no flame graph: {problem}")
+
+    with null_repository(ground.models) as models, scene(replace(ground, models=models), posts) as servers:
+        raw, svg = servers.directory / "stacks.txt", servers.directory / "flame.svg"
+        ground.say("profile: the whole path with the null model under py-spy")
+        run_polyvox(servers, Plan("all", FAST_MODEL, during=look))
+    return profiles[0], flame
 
 
 @contextlib.contextmanager

@@ -1,19 +1,23 @@
-"""Contender: polyvox itself, one worker process as `polyvox run` starts it, on a backlog of posts."""
+"""Contender: polyvox itself, one worker process or more as `polyvox run` starts them, on a backlog of posts."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.cpu import Trace
 from bench.measure import Progress
 from bench.servers import Scene, as_settings
 from worker.errors import PolyvoxError
+from worker.feeds.topics import ensure_topics
 from worker.local.process import log_tail
-from worker.local.worker import WorkerProcess, get, running_worker
+from worker.local.worker import WorkerProcess, get
 from worker.opinion.client import Link
 from worker.opinion.queries import Queries
 from worker.opinion.reader import RedisReader
@@ -24,57 +28,104 @@ POLL_S = {"all": 0.2, "enrich": 0.5}
 
 STALL_S = 60.0
 RECORDS = re.compile(r'^polyvox_records_total\{outcome="(\w+)"\} (\S+)$', re.MULTILINE)
+TOKENS = re.compile(r'^polyvox_tokens_total\{kind="(\w+)"\} (\S+)$', re.MULTILINE)
 
 During = Callable[[int], None]
 """Is told the worker's process id."""
 
 
 @dataclass(frozen=True)
+class Plan:
+    """How polyvox runs.
+
+    Attributes:
+        role: `all`, or `enrich` alone.
+        options: further environment variables.
+        workers: processes.
+        during: called once when a tenth of the posts is done.
+    """
+
+    role: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    workers: int = 1
+    during: During | None = None
+
+
+@dataclass(frozen=True)
 class Run:
-    """What one run showed: posts in `enriched`, and posts counted in Redis (empty without the aggregate stage)."""
+    """What one run showed.
+
+    Attributes:
+        published: posts in `enriched`.
+        applied: posts counted in Redis; empty without the aggregate stage.
+        traces: processor time of the workers and of Triton.
+        padded_tokens: tokens sent to the model, padding included, for each real one.
+        start_s: from the start of the first process to its first record in `enriched`.
+    """
 
     published: Progress
     applied: Progress
+    traces: Mapping[str, Trace]
+    padded_tokens: float
+    start_s: float
 
 
-def run_polyvox(scene: Scene, role: str, options: Mapping[str, str], during: During | None = None) -> Run:
-    """Start a worker on the scene's backlog and watch it until every post has its outcome.
-
-    Args:
-        scene: the servers; Redis is emptied.
-        role: `all`, or `enrich` alone.
-        options: further environment variables.
-        during: called once when a tenth of the posts is done.
+def run_polyvox(scene: Scene, plan: Plan) -> Run:
+    """Start workers on the scene's backlog and watch them until every post has its outcome. Redis is emptied first.
 
     Raises:
-        PolyvoxError: it failed, stalled, or dead-lettered a post.
+        PolyvoxError: one failed or stalled, or a post was dead-lettered.
     """
-    environment = scene.variables() | {"POLYVOX_ROLE": role, **options}
+    environment = scene.variables() | {"POLYVOX_ROLE": plan.role, **plan.options}
     settings = as_settings(environment)
-    log = scene.directory / f"{settings.app_id}.log"
+    ensure_topics(settings)
     asyncio.run(_empty_redis(settings))
-    with running_worker(environment, log, lambda _: None) as worker:
-        watched = asyncio.run(_watch(scene, settings, worker, during))
-    return Run(scene.published(settings, scene.count), watched if role == "all" else ())
+    started_s = time.time()
+    with running_workers(environment, scene.directory, plan.workers) as workers:
+        with scene.meter(*process_ids(settings.app_id)) as meter:
+            watched = asyncio.run(_watch(scene, settings, workers, plan.during))
+        padded_tokens = _padded_tokens(workers)
+    published = scene.published(settings, scene.count)
+    applied = watched if plan.role == "all" else ()
+    return Run(published, applied, dict(meter.traces), padded_tokens, published[0][0] - started_s)
 
 
-async def _watch(scene: Scene, settings: Settings, worker: WorkerProcess, during: During | None) -> Progress:
+@contextlib.contextmanager
+def running_workers(environment: Mapping[str, str], directory: Path, count: int) -> Iterator[list[WorkerProcess]]:
+    """Workers of one group that started together and are ready; stopped at the end, killed after an exception."""
+    name = environment["POLYVOX_APP_ID"]
+    workers = [WorkerProcess(environment, directory / f"{name}-{number}.log") for number in range(count)]
+    try:
+        for worker in workers:
+            worker.wait_ready()
+        yield workers
+    except BaseException:
+        for worker in workers:
+            worker.kill()
+        raise
+    finally:
+        for worker in workers:
+            worker.stop()
+
+
+async def _watch(scene: Scene, settings: Settings, workers: list[WorkerProcess], during: During | None) -> Progress:
     link = Link.of(settings)
     queries = Queries(RedisReader(link), settings)
-    done_of = _applied(queries) if settings.role == "all" else _published(worker)
+    done_of = _applied(queries) if settings.role == "all" else _published(workers)
     seen = [(time.time(), 0)]
     pending: asyncio.Task[None] | None = None
     try:
         while seen[-1][1] < scene.count:
             await asyncio.sleep(POLL_S[settings.role])
-            worker.require_running()
+            for worker in workers:
+                worker.require_running()
             now_s, done = time.time(), await done_of()
             if done > seen[-1][1] or len(seen) == 1:
                 seen.append((now_s, done))
             elif now_s - seen[-1][0] > STALL_S:
-                raise PolyvoxError(f"{done} of {scene.count} posts, then nothing:\n{log_tail(worker.log)}")
+                raise PolyvoxError(f"{done} of {scene.count} posts, then nothing:\n{log_tail(workers[0].log)}")
             if during is not None and pending is None and done > scene.count / 10:
-                pending = asyncio.create_task(asyncio.to_thread(during, process_id(settings.app_id)))
+                pending = asyncio.create_task(asyncio.to_thread(during, process_ids(settings.app_id)[0]))
         if pending is not None:
             await pending
     finally:
@@ -91,14 +142,27 @@ def _applied(queries: Queries) -> Callable[[], Awaitable[int]]:
     return ask
 
 
-def _published(worker: WorkerProcess) -> Callable[[], Awaitable[int]]:
+def _published(workers: list[WorkerProcess]) -> Callable[[], Awaitable[int]]:
     async def ask() -> int:
-        _, exposition = await asyncio.to_thread(get, worker.health, "/metrics")
-        counts = {outcome: round(float(count)) for outcome, count in RECORDS.findall(exposition)}
-        _refuse_dead_letters(counts.get("dead_lettered", 0))
-        return sum(counts.values())
+        counts = await asyncio.to_thread(_sums, workers, RECORDS)
+        _refuse_dead_letters(round(counts["dead_lettered"]))
+        return round(counts.total())
 
     return ask
+
+
+def _sums(workers: list[WorkerProcess], pattern: re.Pattern[str]) -> Counter[str]:
+    """A metric of all workers, by its label."""
+    counts: Counter[str] = Counter()
+    for worker in workers:
+        for label, value in pattern.findall(get(worker.health, "/metrics")[1]):
+            counts[label] += float(value)
+    return counts
+
+
+def _padded_tokens(workers: list[WorkerProcess]) -> float:
+    counts = _sums(workers, TOKENS)
+    return counts.total() / counts["real"] if counts["real"] else 0.0
 
 
 def _refuse_dead_letters(count: int) -> None:
@@ -106,21 +170,23 @@ def _refuse_dead_letters(count: int) -> None:
         raise PolyvoxError(f"{count} posts of the bench became dead letters: what is measured is something else")
 
 
-def process_id(app_id: str) -> int:
-    """The running worker of this application, found in /proc: the bench's child is the guard that started it.
+def process_ids(app_id: str) -> list[int]:
+    """The running workers of this application, found in /proc: the bench's children are the guards that started them.
 
     Raises:
         PolyvoxError: there is none.
     """
-    variable = f"POLYVOX_APP_ID={app_id}".encode()
+    variable, found = f"POLYVOX_APP_ID={app_id}".encode(), []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             arguments = (process / "cmdline").read_bytes().split(b"\0")
             if arguments[1:4] == [b"-m", b"worker", b"run"] and variable in (process / "environ").read_bytes():
-                return int(process.name)
+                found.append(int(process.name))
         except OSError:  # it ended, or is somebody else's
             continue
-    raise PolyvoxError(f"no worker of {app_id} runs")
+    if not found:
+        raise PolyvoxError(f"no worker of {app_id} runs")
+    return found
 
 
 async def _empty_redis(settings: Settings) -> None:

@@ -1,69 +1,167 @@
-"""The whole path with the real model beside bare Triton with the same texts, in turns."""
+"""The whole path with the real model beside its parts and its rivals, with the same texts, in turns."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
 import msgspec
 
-from bench.bare_triton import Flood, Setting
-from bench.measure import Progress, middle_rate, progress_of
-from bench.polyvox import run_polyvox
-from bench.servers import Say, Scene, scene
+from bench.cpu import Trace
+from bench.jobs import Alone, Enrich, Flood, Naive, Setting, Split
+from bench.measure import Measured, Progress, middle_rate, progress_of
+from bench.polyvox import Plan, run_polyvox
+from bench.servers import Ground, Scene, rival_python, scene
 
 GRID = tuple(Setting(batch, in_flight) for batch, in_flight in product((1, 4, 8, 16), (2, 3, 4)))
-GRID_POSTS = 300
+SPLITS = tuple(Split(batch, *shape) for batch, shape in product((8, 16), ((1, 2), (2, 1))))
+FIRST_LOOK_POSTS = 300
 FINALISTS = 2
 """The settings that were fastest in the short look at the grid are measured in full, beside polyvox."""
 
+SHARES = {"alone": 2, "quix": 4, "naive": 20, "naive_base": 60}
+"""Slow contenders get the so-and-so-many-th part of the posts, and at least `FEWEST`."""
 
-@dataclass(frozen=True)
+FEWEST = 60
+
+
+@dataclass
 class RealFigures:
-    """Posts per second of each repeat; of the grid, one short run each."""
+    """Runs of each contender, one a repeat; of the two grids, one short run each.
+
+    Attributes:
+        padded_tokens: tokens sent for each real one, of each run of one worker.
+        start_s: start of one worker to its first record in `enriched`, of each run.
+    """
 
     posts: int
     grid: dict[Setting, float]
-    bare: dict[Setting, list[float]]
-    published: list[float]
-    applied: list[float]
+    splits: dict[Split, float]
+    runs: dict[str, list[Measured]] = field(default_factory=dict)
+    padded_tokens: list[float] = field(default_factory=list)
+    start_s: list[float] = field(default_factory=list)
 
 
-def measure_real(models: Path, samples: Path, posts: int, repeats: int, say: Say) -> RealFigures:
-    """Look at the grid once, then take turns: polyvox, then bare Triton with the best settings."""
-    with scene(models, samples, posts, say) as servers:
-        grid = dict(zip(GRID, flood(servers, GRID, min(posts, GRID_POSTS)), strict=True))
+def measure_real(ground: Ground, posts: int, repeats: int) -> RealFigures:
+    """Look at the grids once, then let all contenders take turns."""
+    with scene(ground, posts) as servers:
+        few = min(posts, FIRST_LOOK_POSTS)
+        grid = dict(zip(GRID, rates(run_flood(servers, GRID, few)), strict=True))
+        splits = dict(zip(SPLITS, rates(run_alone(servers, SPLITS, few)), strict=True))
         best = sorted(grid, key=lambda setting: -grid[setting])[:FINALISTS]
-        say(f"bare Triton, first look: {', '.join(f'{label(each)} {grid[each]:.0f}/s' for each in best)}")
-        figures = RealFigures(posts, grid, {setting: [] for setting in best}, [], [])
+        figures = RealFigures(posts, grid, splits)
+        turns = contenders(figures, best, max(splits, key=lambda split: splits[split]))
         for repeat in range(1, repeats + 1):
-            run = run_polyvox(servers, "all", {})
-            figures.published.append(middle_rate(run.published, posts))
-            figures.applied.append(middle_rate(run.applied, posts, run.published))
-            say(f"real model, {repeat}: polyvox {figures.published[-1]:.0f}/s, in Redis {figures.applied[-1]:.0f}/s")
-            for setting in best:
-                figures.bare[setting] += flood(servers, (setting,), posts)
-                say(f"real model, {repeat}: bare Triton, {label(setting)}: {figures.bare[setting][-1]:.0f}/s")
+            for run in turns:
+                for name, measured in run(servers):
+                    figures.runs.setdefault(name, []).append(measured)
+                    ground.say(f"real model, {repeat}: {name} {measured}")
     return figures
 
 
-def label(setting: Setting) -> str:
-    """A setting in words."""
-    return f"batches of {setting.batch}, {setting.in_flight} in flight"
+Turn = Callable[[Scene], Iterator[tuple[str, Measured]]]
 
 
-def flood(servers: Scene, settings: tuple[Setting, ...], posts: int) -> list[float]:
-    """The rate of bare Triton with each setting, all from one process."""
+def contenders(figures: RealFigures, best: list[Setting], split: Split) -> list[Turn]:
+    """Everybody, in the order of their turns."""
+    return [
+        lambda servers: _polyvox(servers, figures),
+        _two_workers,
+        *(lambda servers, setting=setting: _flood(servers, setting) for setting in best),
+        lambda servers: _alone(servers, split),
+        _faststream,
+        _quix,
+        _naive,
+    ]
+
+
+def bare_name(setting: Setting) -> str:
+    """What a setting of bare Triton is called among the runs."""
+    return f"bare_triton_{setting.batch}x{setting.in_flight}"
+
+
+def share(name: str, posts: int) -> int:
+    """How many posts a contender gets."""
+    return min(posts, max(FEWEST, posts // SHARES[name])) if name in SHARES else posts
+
+
+def _polyvox(servers: Scene, figures: RealFigures) -> Iterator[tuple[str, Measured]]:
+    run = run_polyvox(servers, Plan("all"))
+    figures.padded_tokens.append(run.padded_tokens)
+    figures.start_s.append(run.start_s)
+    yield "path_published", Measured.of(run.published, servers.count, run.traces)
+    yield "path_applied", Measured.of(run.applied, servers.count, run.traces, run.published)
+
+
+def _two_workers(servers: Scene) -> Iterator[tuple[str, Measured]]:
+    run = run_polyvox(servers, Plan("all", workers=2))
+    yield "two_workers", Measured.of(run.published, servers.count, run.traces)
+
+
+def _flood(servers: Scene, setting: Setting) -> Iterator[tuple[str, Measured]]:
+    [progress], traces = run_flood(servers, (setting,), servers.count)
+    yield bare_name(setting), Measured.of(progress, len(progress), traces)
+
+
+def _alone(servers: Scene, split: Split) -> Iterator[tuple[str, Measured]]:
+    [progress], traces = run_alone(servers, (split,), share("alone", servers.count))
+    yield "alone", Measured.of(progress, len(progress), traces)
+
+
+def _faststream(servers: Scene) -> Iterator[tuple[str, Measured]]:
+    yield _rival(servers, "faststream")
+
+
+def _quix(servers: Scene) -> Iterator[tuple[str, Measured]]:
+    yield _rival(servers, "quix")
+
+
+def _naive(servers: Scene) -> Iterator[tuple[str, Measured]]:
+    for name in ("naive", "naive_base"):
+        pump = servers.output("posts", share(name, servers.count))
+        job = Naive(pump, str(servers.ground.models / "analyzer" / "1"), base_size=name == "naive_base")
+        traces = servers.run_program("naive", job)
+        yield name, Measured.of(servers.read(pump), pump.count, traces)
+
+
+def _rival(servers: Scene, name: str) -> tuple[str, Measured]:
+    pump = servers.output("posts", share(name, servers.count))
+    job = Enrich(pump, servers.addresses.triton_grpc, str(servers.ground.models / "analyzer" / "1"))
+    traces = servers.run_program(f"{name}_triton", job, python=rival_python(name))
+    return name, Measured.of(servers.read(pump), pump.count, traces)
+
+
+def run_flood(servers: Scene, settings: tuple[Setting, ...], posts: int) -> tuple[list[Progress], Mapping[str, Trace]]:
+    """Bare Triton with each setting, all from one process."""
     result = servers.directory / "bare_triton.json"
     job = Flood(
         url=servers.addresses.triton_grpc,
-        bundle=str(servers.models / "analyzer" / "1"),
-        samples=str(servers.samples),
+        bundle=str(servers.ground.models / "analyzer" / "1"),
+        samples=str(servers.ground.samples),
         count=posts,
         settings=list(settings),
         result=str(result),
     )
-    servers.run_program("bench.bare_triton", job)
-    runs: list[Progress] = [progress_of(times_s) for times_s in msgspec.json.decode(result.read_bytes())]
-    return [middle_rate(progress, len(progress)) for progress in runs]
+    return _progresses(servers, "bare_triton", job, result)
+
+
+def run_alone(servers: Scene, splits: tuple[Split, ...], posts: int) -> tuple[list[Progress], Mapping[str, Trace]]:
+    """Onnxruntime alone with each split, all from one process."""
+    result = servers.directory / "alone.json"
+    bundle = str(servers.ground.models / "analyzer" / "1")
+    job = Alone(bundle, str(servers.ground.samples), posts, list(splits), str(result))
+    return _progresses(servers, "onnxruntime_alone", job, result)
+
+
+def _progresses(
+    servers: Scene, name: str, job: msgspec.Struct, result: Path
+) -> tuple[list[Progress], Mapping[str, Trace]]:
+    traces = servers.run_program(name, job)
+    return [progress_of(times_s) for times_s in msgspec.json.decode(result.read_bytes())], traces
+
+
+def rates(found: tuple[list[Progress], object]) -> list[float]:
+    """The rate of each of several runs."""
+    return [middle_rate(progress, len(progress)) for progress in found[0]]

@@ -60,7 +60,7 @@ class Profile:
 
 def profile_worker(pid: int, raw: Path) -> Profile:
     """Watch a worker for some seconds with py-spy; needs the right to trace processes."""
-    program = shutil.which("py-spy", path=str(Path(sys.executable).parent)) or shutil.which("py-spy")
+    program = _py_spy()
     if program is None:
         return Profile([], [], [], "py-spy is not installed")
     options = ("--format", "raw", "--threads", "--rate", str(SAMPLES_PER_S), "--duration", str(SECONDS))
@@ -69,6 +69,26 @@ def profile_worker(pid: int, raw: Path) -> Profile:
     if ended.returncode != 0 or not raw.exists():
         return Profile([], [], [], f"py-spy failed: {(ended.stderr.strip().splitlines() or ['no message'])[-1]}")
     return read_stacks(raw.read_text().splitlines())
+
+
+def draw_flame_graph(pid: int, svg: Path) -> str:
+    """Watch a worker once more and draw it; what kept that from working, "" for nothing."""
+    program = _py_spy()
+    if program is None:
+        return "py-spy is not installed"
+    options = ("--format", "flamegraph", "--rate", str(SAMPLES_PER_S), "--duration", str(SECONDS), "--function")
+    command = (program, "record", "--pid", str(pid), *options, "--output", str(svg))
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ended.returncode != 0:
+        return (ended.stderr.strip().splitlines() or ["no message"])[-1]
+    # py-spy's title is its own command line, with paths of this machine.
+    drawn = re.sub(r"(<text id=\"title\"[^>]*>)[^<]*", r"\1The whole path with the null model", svg.read_text())
+    svg.write_text(drawn)
+    return ""
+
+
+def _py_spy() -> str | None:
+    return shutil.which("py-spy", path=str(Path(sys.executable).parent)) or shutil.which("py-spy")
 
 
 def read_stacks(lines: Iterable[str]) -> Profile:

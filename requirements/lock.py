@@ -18,6 +18,8 @@ LOCKS = {
     "worker.txt": ["pyproject.toml", "requirements/build.in"],
     "triton.txt": ["requirements/triton.in", "--no-deps"],
     "triton-models.txt": ["requirements/triton-models.in", "--no-deps"],
+    "bench-faststream.txt": ["requirements/bench-faststream.in"],
+    "bench-quix.txt": ["requirements/bench-quix.in"],
 }  # fmt: skip
 
 for name, inputs in LOCKS.items():

@@ -9,10 +9,13 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bench.__main__ import PARTS, arguments
-from bench.bare_triton import Flood, Setting, batches
-from bench.kafka import Pump
+from bench.contenders.batches import batches
+from bench.contenders.labels import Labels, by_length
+from bench.jobs import Flood, Pump, Setting
 from bench.null import null_repository, with_topics
 from bench.texts import SPAN, inputs, record
 from tests.little_triton import TINY
@@ -65,19 +68,43 @@ def test_no_samples_is_an_error_for_people(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 4, 16])
-def test_bare_triton_gets_every_window_once_with_little_padding(samples: Path, size: int) -> None:
+def test_contenders_without_kafka_get_every_window_once_with_little_padding(samples: Path, size: int) -> None:
     """All rows of all posts are in the batches, and a batch holds neighbours in length."""
     texts = [(one.post.text, None) for one in inputs(samples, 25, NOW)]
     posts = [post for post in Preparer(TINY, Identifier(), 32).prepare_many(texts) if isinstance(post, Prepared)]
     assert len(posts) == len(texts)
     made = batches(posts, size, TINY.pad_id)
-    rows = sorted(number for numbers, _ in made for number in numbers)
+    rows = sorted(number for each in made for number in each.posts)
     assert rows == sorted(number for number, post in enumerate(posts) for _ in post.windows)
-    lengths = sorted(sorted(len(posts[number].windows[0].ids) for number in numbers) for numbers, _ in made)
+    lengths = sorted(sorted(len(posts[number].windows[0].ids) for number in each.posts) for each in made)
     assert all(one[-1] <= other[0] for one, other in pairwise(lengths))
-    shapes = [tensors[0].shape() for _, tensors in made]
-    assert [shape[0] for shape in shapes] == [len(numbers) for numbers, _ in made]
+    shapes = [each.tokens.input_ids.shape for each in made]
+    assert [shape[0] for shape in shapes] == [len(each.posts) for each in made]
     assert np.prod(shapes, axis=1).sum() >= sum(window.length for post in posts for window in post.windows)
+
+
+@given(st.lists(st.integers(1, 40), min_size=1), st.integers(1, 16))
+def test_a_rival_gets_every_row_once_beside_its_neighbours_in_length(lengths: list[int], size: int) -> None:
+    """No row is lost or doubled, no batch is larger than asked for, and padding is what sorting leaves."""
+    rows = [[0] * length for length in lengths]
+    made = list(by_length(rows, size))
+    assert sorted(number for numbers in made for number in numbers) == list(range(len(rows)))
+    assert all(len(numbers) <= size for numbers in made)
+    assert [lengths[number] for numbers in made for number in numbers] == sorted(lengths)
+
+
+def test_a_rival_writes_the_post_with_its_labels() -> None:
+    """The record holds the post as it came and the likeliest of each label; padding is masked."""
+    labels = Labels(TINY.directory)
+    values = [b'{"id": "1", "text": "a good day"}', b'{"id": "2", "text": "no"}']
+    ids, mask = labels.padded(labels.tokens(values))
+    assert ids.shape == mask.shape
+    assert mask.sum(1).tolist() == [len(TINY.tokenizer.encode(text).ids) for text in ("a good day", "no")]
+    sentiment, topic = np.eye(3)[[2, 0]], np.eye(len(TINY.topics))[[1, 1]]
+    first, second = map(msgspec.json.decode, labels.records(values, sentiment, topic))
+    assert (first["sentiment"], second["sentiment"]) == ("positive", "negative")
+    assert first["post"] == {"id": "1", "text": "a good day"}
+    assert second["topic"] == TINY.topics[1].name
 
 
 def test_the_null_repository_is_a_bundle_that_the_worker_accepts() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.measure import Spread, middle_rate, moment_s, progress_of, ratios
+from bench.measure import Measured, Spread, middle_rate, moment_s, progress_of, ratios, used_s
 from worker.errors import ConfigInvalid
 
 
@@ -70,3 +70,24 @@ def test_ratios_are_taken_repeat_by_repeat() -> None:
     """A repeat in which everything is slow does not change the ratio."""
     assert ratios([90, 45, 9], [100, 50, 10]) == Spread(0.9, 0.9, 0.9)
     assert Spread.of([3, 1, 2]) == Spread(1, 2, 3)
+
+
+@given(lump=st.integers(1, 400), rate=st.floats(10, 1000))
+def test_a_contender_that_writes_in_lumps_has_its_rate(lump: int, rate: float) -> None:
+    """Posts that are written a thousand at a time are counted where they are written, not where a fifth ends."""
+    progress = progress_of((number // lump + 1) * lump / rate for number in range(2000))
+    assert middle_rate(progress, 2000) == pytest.approx(rate, rel=0.001)
+
+
+def test_processor_time_is_that_of_the_measured_middle() -> None:
+    """A costly start does not count; what Triton used meanwhile stands beside it."""
+    progress = progress_of(10 + number / 100 for number in range(1, 1001))
+    contender = [(0.0, 0.0), (10.0, 30.0), (20.0, 35.0)]
+    measured = Measured.of(progress, 1000, {"contender": contender, "triton": [(10.0, 0.0), (20.0, 10.0)]})
+    assert measured.posts_per_s == pytest.approx(100)
+    assert (measured.cpu_s, measured.triton_cpu_s) == (pytest.approx(5), pytest.approx(10))
+
+
+def test_no_samples_are_no_processor_time() -> None:
+    """A contender that ended before the first sample divides by nothing."""
+    assert used_s([], 0, 1) == 0

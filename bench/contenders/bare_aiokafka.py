@@ -9,7 +9,8 @@ import msgspec
 import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from bench.kafka import BATCH_BYTES, FETCH_WAIT_MS, Pump, start_batches
+from bench.jobs import Pump
+from bench.kafka import BATCH_BYTES, FETCH_WAIT_MS, start_batches
 
 RECORDS = 1024
 

@@ -16,7 +16,8 @@ import msgspec
 import uvloop
 from aiokafka import AIOKafkaProducer
 
-from bench.kafka import BATCH_BYTES, Pump, start_batches
+from bench.jobs import Pump
+from bench.kafka import BATCH_BYTES, start_batches
 
 RECORDS = 1024
 WITHIN_S = 0.05

@@ -1,0 +1,31 @@
+"""Contender: Quix Streams copies records, as its documentation shows it: a streaming data frame for each topic."""
+
+from __future__ import annotations
+
+import sys
+
+import msgspec
+from quixstreams import Application
+
+from bench.jobs import Pump
+
+
+def application(job: Pump) -> Application:
+    """Commits twice a second, as polyvox does; topics exist."""
+    return Application(
+        job.brokers,
+        consumer_group=job.group,
+        auto_offset_reset="earliest",
+        commit_interval=0.5,
+        auto_create_topics=False,
+        loglevel="WARNING",
+    )
+
+
+if __name__ == "__main__":
+    job = msgspec.json.decode(sys.argv[1], type=Pump)
+    app = application(job)
+    output = app.topic(job.output, key_serializer="bytes", value_serializer="bytes")
+    for name in job.inputs:
+        app.dataframe(app.topic(name, key_deserializer="bytes", value_deserializer="bytes")).to_topic(output)
+    app.run(count=job.count)

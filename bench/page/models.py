@@ -1,0 +1,159 @@
+"""The tables of contenders, with the real model and with the null model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import median
+
+from bench.jobs import Setting, Split
+from bench.null import COPIED_FACTOR, FAST_MODEL, SLOWER_COPIES, NullFigures
+from bench.real import RealFigures, bare_name, share
+from bench.tables import Row, best, median_ratio, rows, table
+from worker.settings import Settings
+
+POLYVOX = {
+    "enrich": "polyvox, enrich stage alone",
+    "path_published": "polyvox, whole path, until in `enriched`",
+    "path_applied": "polyvox, whole path, until counted in Redis",
+    "two_workers": "polyvox, two workers, until in `enriched`",
+}
+RIVALS = {
+    "faststream": "FastStream: batches of 1,024 sorted by length, 16 a request, 3 at once",
+    "quix": "Quix Streams: one request a record",
+    "flink": "Flink SQL as released: one request a record",
+    "naive": "kafka-python and three pipelines, encoder of the same size",
+    "naive_base": "kafka-python and three pipelines, size of BERT base",
+}
+COPIES = {
+    "aiokafka": "bare aiokafka: `getmany`, `send_batch`",
+    "faust": "bare Faust agent: `noack_take`, `send_batch`, uvloop",
+    "faststream": "FastStream copies: batch subscriber, 1,024 records",
+    "faststream_one": "FastStream copies: record by record, polls of 1,024",
+    "quix": "Quix Streams copies",
+}
+
+
+def real_rows(figures: RealFigures) -> dict[str, Row]:
+    """The reference, the setting of bare Triton with the best median, first."""
+    reference = best(figures.runs, "bare_triton")
+    settings = {bare_name(each): each for each in figures.grid}
+    others = [name for name in figures.runs if name.startswith("bare_triton") and name != reference]
+    names = {reference: f"bare Triton, {label(settings[reference])} (the best)"}
+    names |= {name: f"bare Triton, {label(settings[name])}" for name in others}
+    names["alone"] = f"onnxruntime alone, {split_label(max(figures.splits, key=lambda each: figures.splits[each]))}"
+    return rows(names | POLYVOX | RIVALS, figures.runs, reference)
+
+
+def null_rows(figures: NullFigures) -> dict[str, Row]:
+    """The reference is the bare Faust agent: what Faust leaves to do in time."""
+    return rows(COPIES | POLYVOX, figures.runs, "faust")
+
+
+def label(setting: Setting) -> str:
+    """A setting in words."""
+    return f"batches of {setting.batch}, {setting.in_flight} in flight"
+
+
+def split_label(split: Split) -> str:
+    """A split in words."""
+    return f"batches of {split.batch}, {_count(split.sessions, 'session')} of {_count(split.threads, 'thread')}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' if number > 1 else ''}"
+
+
+def real_part(figures: RealFigures) -> str:
+    """The section of the real model."""
+    runs = figures.runs
+    reference = best(runs, "bare_triton")
+    fewer = ", ".join(f"{share(name, figures.posts)} ({name})" for name in ("quix", "naive", "naive_base"))
+    return REAL.format(
+        posts=figures.posts,
+        pool=Settings.model_fields["pool_posts"].default,
+        batch=Settings.model_fields["batch_posts"].default,
+        tokens=Settings.model_fields["batch_tokens"].default,
+        fewer=fewer,
+        table=table(real_rows(figures)),
+        published=f"{median_ratio(runs, 'path_published', reference):.2f}",
+        applied=f"{median_ratio(runs, 'path_applied', reference):.2f}",
+        padded=f"{median(figures.padded_tokens):.3f}",
+        start=f"{median(figures.start_s):.1f}",
+        flink="" if "flink" in runs else NO_FLINK,
+        grid=_grid(figures.grid),
+        splits=_splits(figures.splits),
+    )
+
+
+REAL = """\
+## The real model
+
+{posts} posts of `samples/` (repeated where they do not suffice), four partitions for each of two topics, one
+worker (`polyvox run`, default settings), one Triton with the shipped configuration. Slow contenders get fewer posts:
+{fewer}.
+
+{table}
+
+The worker reaches {published} of the best bare setting up to `enriched`, and {applied} with the aggregates. It sends
+{padded} tokens for each real one. From its start to its first enriched record, with a backlog waiting, pass {start} s.
+
+- **Bare Triton** is a gRPC client that has all texts tokenized in advance by the worker's own code, sorted by length
+  over the whole run (better than a worker can, which sees {pool} posts ahead), and does nothing with the answers. Its
+  batches hold a fixed number of windows; the worker's hold up to {batch} of them and {tokens} tokens, which suits short
+  and long texts alike, and can so make up for what the rest of the path costs.
+- **onnxruntime alone** gets the same batches of the same file, in one process without any server.
+- **FastStream** and **Quix Streams** ask the same Triton, with tokens made in their own process. They do less than
+  polyvox: no language, no windows (long texts are cut), no calibration, no entities, no aggregates, no dead letters.
+  FastStream is written as well as we can in a page. Quix hands over one record at a time, and its count windows collect
+  by key, so that there is nothing to batch where keys differ.
+- **The pipelines** are what one writes first: one post after the other through sentiment, topic and entities, each its
+  own network in torch. Of the same size: the served encoder, read back. Of BERT base's size: random weights, which take
+  the same time. Their heads are random in both, so their labels mean nothing; the texts and lengths are the same.
+{flink}
+A first look over the grids, one short run each, chose the settings of bare Triton and onnxruntime above:
+
+{grid}
+
+{splits}"""
+
+NO_FLINK = """\
+- **Flink SQL** with flink-model-triton is not in the table: no run of it exists here. Version 2.3.0 as published
+  rejects every model and cannot be serialised, so that "as released" has no rate without a bridge around it.
+"""
+
+
+def _grid(grid: Mapping[Setting, float]) -> str:
+    sizes = sorted({each.batch for each in grid})
+    lines = [
+        "| Triton, in flight | " + " | ".join(f"batches of {size}" for size in sizes) + " |",
+        "|---|" + "---:|" * len(sizes),
+    ]
+    for in_flight in sorted({each.in_flight for each in grid}):
+        found = (grid.get(Setting(size, in_flight)) for size in sizes)
+        lines.append(f"| {in_flight} | " + " | ".join(f"{rate:.0f}" if rate else "" for rate in found) + " |")
+    return "\n".join(lines)
+
+
+def _splits(splits: Mapping[Split, float]) -> str:
+    lines = ["| onnxruntime alone | posts/s |", "|---|---:|"]
+    return "\n".join([*lines, *(f"| {split_label(split)} | {rate:.0f} |" for split, rate in splits.items())])
+
+
+def null_part(figures: NullFigures) -> str:
+    """The section of the null model."""
+    options = ", ".join(f"`{name}={value}`" for name, value in FAST_MODEL.items())
+    start = f"{median(figures.start_s):.1f}" if figures.start_s else "?"
+    return f"""\
+## A model that costs nothing
+
+{figures.posts} posts, {COPIED_FACTOR} times as many for the loops that copy ({SLOWER_COPIES["faststream_one"]} times
+fewer of these for FastStream record by record). The null model answers at once, in the same Triton through the same
+protocol, so this is the cost of everything else: decoding, language identification, tokenizing, batching, the gRPC
+round trip with full logits, labels and spans, encoding, publishing, and the aggregates. The loops copy the bytes they
+read, a quarter of an enriched post. The worker runs with the largest batches that the model takes, instead of the
+defaults for a slow model on a CPU: {options}. Its first record is in `enriched` {start} s after its start.
+
+{table(null_rows(figures))}
+
+Two workers share these cores with Kafka, Redis, Triton and each other: on two cores they show that a group of workers
+works, not what a second machine would add."""
