@@ -43,7 +43,7 @@ def describe(kafka: str) -> dict[str, str]:
     rivals = {name: _versions(_environment(f".venv-bench-{name}"), of) for name, of in RIVALS.items()}
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        "processor": f"{_cpu_model()}, {len(os.sched_getaffinity(0))} cores, {_memory_gib():.0f} GiB",
+        "processor": processor(),
         "load before the start (1, 5, 15 minutes)": load,
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
         "worker": _versions(here, CLIENTS),
@@ -52,6 +52,11 @@ def describe(kafka: str) -> dict[str, str]:
         "Triton (in nvidia-pytriton)": _versions(triton, OF_TRITON),
         "rivals": "; ".join([*rivals.values(), _versions(here, NAIVE)]),
     }
+
+
+def processor() -> str:
+    """The processor, the cores that this process may use, and the memory."""
+    return f"{_cpu_model()}, {len(os.sched_getaffinity(0))} cores, {_memory_gib():.0f} GiB"
 
 
 def _environment(name: str) -> list[metadata.Distribution]:

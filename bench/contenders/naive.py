@@ -7,6 +7,7 @@ weights, which take the same time. The heads are random in both: labels mean not
 from __future__ import annotations
 
 import sys
+from copy import deepcopy
 from pathlib import Path
 
 import msgspec
@@ -45,8 +46,9 @@ def pipelines(bundle: Path, base_size: bool) -> list[Pipeline]:
     )
     made = []
     for task, kind, count in TASKS:
-        config.num_labels = count
-        model = kind(config)
+        own = deepcopy(config)  # a pipeline reads its labels' names from the network's
+        own.num_labels = count
+        model = kind(own)
         if not base_size:
             model.bert.load_state_dict(network.encoder.state_dict(), strict=False)
         made.append(pipeline(task, model=model.eval(), tokenizer=tokenizer, device="cpu"))

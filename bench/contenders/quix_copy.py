@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import time
+from typing import Any
 
 import msgspec
 from quixstreams import Application
@@ -22,10 +24,16 @@ def application(job: Pump) -> Application:
     )
 
 
+def written_ms(_value: Any, _key: Any, _read_ms: int, _headers: Any) -> int:
+    """Now: left to itself, a written record has the time of the one that was read."""
+    return time.time_ns() // 1_000_000
+
+
 if __name__ == "__main__":
     job = msgspec.json.decode(sys.argv[1], type=Pump)
     app = application(job)
     output = app.topic(job.output, key_serializer="bytes", value_serializer="bytes")
     for name in job.inputs:
-        app.dataframe(app.topic(name, key_deserializer="bytes", value_deserializer="bytes")).to_topic(output)
+        frame = app.dataframe(app.topic(name, key_deserializer="bytes", value_deserializer="bytes"))
+        frame.set_timestamp(written_ms).to_topic(output)
     app.run(count=job.count)

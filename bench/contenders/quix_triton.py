@@ -13,7 +13,7 @@ import msgspec
 from tritonclient.grpc import InferenceServerClient, InferInput
 
 from bench.contenders.labels import OUTPUTS, Labels
-from bench.contenders.quix_copy import application
+from bench.contenders.quix_copy import application, written_ms
 from bench.jobs import Enrich
 
 DEADLINE_S = 60.0
@@ -43,5 +43,5 @@ if __name__ == "__main__":
     output = app.topic(job.pump.output, key_serializer="bytes", value_serializer="bytes")
     for name in job.pump.inputs:
         frame = app.dataframe(app.topic(name, key_deserializer="bytes", value_deserializer="bytes"))
-        frame.apply(model).to_topic(output)
+        frame.apply(model).set_timestamp(written_ms).to_topic(output)
     app.run(count=job.pump.count)

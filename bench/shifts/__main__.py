@@ -21,7 +21,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench.machine import describe
+from bench.machine import processor
 from bench.shifts import coverage, delays, page, picture, planted, rates, scenarios
 from bench.shifts.figures import Figure
 from bench.shifts.world import REPOSITORY
@@ -71,8 +71,7 @@ def _days(scale: float) -> int:
 def main(options: argparse.Namespace) -> int:
     """Run the parts side by side; the exit code is 0 also when targets are missed: they are named."""
     console, started_s = Console(width=120), time.monotonic()
-    machine = describe()
-    console.print(f"seed {options.seed}; {machine['processor']}; parts: {', '.join(options.only)}", highlight=False)
+    console.print(f"seed {options.seed}; {processor()}; parts: {', '.join(options.only)}", highlight=False)
     found: dict[str, list[Figure]] = {}
     with ProcessPoolExecutor(CORES) as pool:
         waiting: dict[str, Future[tuple[list[Figure], float]]] = {
@@ -85,7 +84,7 @@ def main(options: argparse.Namespace) -> int:
     seconds = time.monotonic() - started_s
     if set(options.only) == set(PARTS) and options.scale == 1 and options.seed == SEED:
         picture.draw(options.page.with_suffix(".png"), options.seed)
-        options.page.write_text(page.render(found, machine, seconds, options.seed))
+        options.page.write_text(page.render(found, seconds, options.seed))
         console.print(f"wrote {options.page}")
     figures = [figure for of_part in found.values() for figure in of_part]
     missed = [figure.name for figure in figures if figure.ok is False]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from bench.machine import processor
 from bench.shifts.coverage import REGIMES
 from bench.shifts.delays import DROPS, HISTORY_DAYS
 from bench.shifts.figures import Figure
@@ -32,14 +33,14 @@ TITLES = {
 }
 
 
-def render(found: Mapping[str, Sequence[Figure]], machine: Mapping[str, str], seconds: float, seed: int) -> str:
+def render(found: Mapping[str, Sequence[Figure]], seconds: float, seed: int) -> str:
     """The page."""
     by_name = {figure.name: figure for figures in found.values() for figure in figures}
     limits = Limits()
     return PAGE.format(
         seconds=seconds,
         seed=seed,
-        processor=machine["processor"],
+        processor=processor(),
         missed=_missed(by_name),
         coverage=_coverage(by_name),
         rates=_rows([*found["independent_keys"], *found["keys_sharing_posts"]]),
