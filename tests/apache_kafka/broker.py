@@ -150,7 +150,8 @@ class Broker:
         wanted = properties(directory, node, nodes)
         config.write_text("".join(f"{name}={value}\n" for name, value in wanted.items()))
         run = (program, HEAP, "-cp", classpath)
-        format_it = [*run, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(config)]
+        format_it = [*run, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", "-c", str(config)]
+        # With "=": one id in 64 begins with a dash, and would read as another option.
         subprocess.run(format_it, check=True, capture_output=True, timeout=START_S)
         self._launch = Launch((*run, "kafka.Kafka", str(config)), directory, directory / "kafka.log", stop_s=20.0)
         self._running: Guarded | None = None
