@@ -64,12 +64,12 @@ class Run:
         ]
 
 
-def check_committed(tp: TP, position: int, begin: int, end: int) -> None:
+def check_committed(tp: TP, position: int, begin: int) -> None:
     """Refuse a position in an input topic that its log does not hold.
 
     Args:
         position: the group's.
-        begin, end: the oldest offset in the log, and the one that its next record gets.
+        begin: the oldest offset in the log; its end is not compared, the packaged broker tells one that is behind.
 
     Raises:
         PositionLost: reading on would commit over records that nobody has read.
@@ -80,8 +80,6 @@ def check_committed(tp: TP, position: int, begin: int, end: int) -> None:
             f"{where} begins at {begin}: {begin - position} records expired unread; lengthen the topic's retention, "
             f"and {TO_GO_ON}"
         )
-    if position > end:
-        raise PositionLost(f"{where} ends at {end}: it was cut off, or made again; {TO_GO_ON}")
 
 
 def started_over(tp: TP, expected: int, found: int) -> PositionLost:
@@ -140,9 +138,9 @@ def seeking_transport(
             """Stop at positions outside the log: the client would start over, and Faust leave out what it has seen."""
             committed = {tp: offset for tp, offset in self._next.items() if tp.topic not in topics and offset}
             if committed:
-                begins, ends = await self.earliest_offsets(*committed), await self.highwaters(*committed)
+                begins = await self.earliest_offsets(*committed)
                 for tp, position in committed.items():
-                    check_committed(tp, position, begins.get(tp) or 0, ends.get(tp) or 0)
+                    check_committed(tp, position, begins.get(tp) or 0)
 
         async def _seek_own(self) -> None:
             """Seek the positions that are not the group's."""
