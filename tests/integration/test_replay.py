@@ -357,3 +357,39 @@ def test_a_full_redis_ends_a_replay_and_not_the_worker(redis_url: str) -> None:
         assert (await case.state(), await case.staged()) == (before, [])
 
     run(redis_url, POSTS, body)
+
+
+def test_a_replay_that_begins_later_in_the_log_knows_the_cells(redis_url: str) -> None:
+    """Numbers of cells are the partition's, not the replay's: what was counted before its start had the first ones."""
+    old = [post(n, Words(language="de", at_s=NOW_S - 2 * DAY_S)) for n in range(5)]
+    history = History({"dead-letters": [], "enriched": [*old, *(post(n) for n in range(5, 9))]})
+
+    async def body(case: Case) -> None:
+        before = await caught_up(case)
+        source = Source(SHARD, {("enriched", 0): 5, ("dead-letters", 0): 0}, whole=False)
+        store = AggregateStore(case.link, CONFIGURED, clock())
+        async with second_generation(case.link, CONFIGURED, TODAY, clock()) as staging:
+            await Follower(Logs(history), store, staging, CONFIGURED, lambda _: None).rebuild(source)
+        assert await case.state() == before
+
+    run(redis_url, history, body)
+
+
+def test_what_is_counted_before_the_swap_is_not_lost_in_it(redis_url: str) -> None:
+    """The swap is refused as long as the live positions are others, of either log, or more of them."""
+
+    async def body(case: Case) -> None:
+        await case.live.step()
+        staging = Staging(case.link, CONFIGURED, EVERY_DAY, clock())
+        await staging.begin(SHARD, WHOLE.start)
+        await staging.apply(SHARD, Consumed("enriched", 0, 0, 1), [Written(POSTS.logs["enriched"][0], NOW_S * 1000)])
+        await case.live.step()
+        before = await case.state()
+        for positions in ({("enriched", 0): 1}, {("enriched", 0): 2, ("dead-letters", 0): 1}, {}):
+            assert await staging.swap(SHARD, positions, whole=True) == "moved"
+        assert await case.state() == before
+        await staging.apply(SHARD, Consumed("enriched", 0, 1, 2), [Written(POSTS.logs["enriched"][1], NOW_S * 1000)])
+        assert await staging.swap(SHARD, {("enriched", 0): 2}, whole=True) == "swapped"
+        assert await case.state() == before
+
+    run(redis_url, POSTS, body, ONE_BY_ONE)
