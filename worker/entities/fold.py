@@ -33,12 +33,20 @@ _LAST_DECOMPOSED = 0x0530
 
 
 class _Folds(dict[int, str]):
-    """Code point to what is left of it; filled as characters are met."""
+    """Code point to what is left of it; filled as characters are met.
+
+    Attributes:
+        uneven: characters met that fold to none or to several.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.uneven: set[str] = set()
 
     def __missing__(self, code: int) -> str:
         folded = "".join(map(_fold_one, unicodedata.normalize("NFKC", chr(code))))
         if len(folded) != 1:
-            _UNEVEN.add(chr(code))
+            self.uneven.add(chr(code))
         self[code] = folded
         return folded
 
@@ -55,8 +63,6 @@ def _fold_one(char: str) -> str:
 
 
 _FOLDS = _Folds()
-_UNEVEN: set[str] = set()
-"""Characters met that fold to none or to several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +99,6 @@ def fold_text(text: str) -> Folded:
     if text.isascii():
         return Folded(text.lower())
     folded = text.translate(_FOLDS)
-    if _UNEVEN.isdisjoint(text):
+    if _FOLDS.uneven.isdisjoint(text):
         return Folded(folded)
     return Folded(folded, [0, *accumulate(len(_FOLDS[ord(char)]) for char in text)])

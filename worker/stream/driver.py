@@ -65,7 +65,7 @@ class Run:
 
 
 def check_committed(tp: TP, position: int, begin: int) -> None:
-    """Refuse a position in an input topic that its log does not hold.
+    """Refuse a position in an input topic that its log no longer holds.
 
     Args:
         position: the group's.
@@ -74,11 +74,10 @@ def check_committed(tp: TP, position: int, begin: int) -> None:
     Raises:
         PositionLost: reading on would commit over records that nobody has read.
     """
-    where = f"{tp.topic}[{tp.partition}]: the group has committed up to {position}, the log"
     if position < begin:
         raise PositionLost(
-            f"{where} begins at {begin}: {begin - position} records expired unread; lengthen the topic's retention, "
-            f"and {TO_GO_ON}"
+            f"{tp.topic}[{tp.partition}]: the group has committed up to {position}, the log begins at {begin}: "
+            f"{begin - position} records expired unread; lengthen the topic's retention, and {TO_GO_ON}"
         )
 
 
@@ -129,13 +128,13 @@ def seeking_transport(
                 await super().perform_seek()
                 self._next = {TP(*tp): self._read_offset.get(TP(*tp)) for tp in self.assignment()}
                 try:
-                    await self._refuse_lost()
+                    await self._refuse_expired()
                     await self._seek_own()
                 except PolyvoxError as error:
                     end(error)
 
-        async def _refuse_lost(self) -> None:
-            """Stop at positions outside the log: the client would start over, and Faust leave out what it has seen."""
+        async def _refuse_expired(self) -> None:
+            """Stop at input records that expired unread: what follows them would be committed over their loss."""
             committed = {tp: offset for tp, offset in self._next.items() if tp.topic not in topics and offset}
             if committed:
                 begins = await self.earliest_offsets(*committed)
