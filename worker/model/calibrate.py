@@ -16,6 +16,7 @@ from worker.errors import BadRecord
 from worker.model.certainty import join
 from worker.model.data import DataFile
 from worker.model.evaluate import EvaluationError, Predict, Progress, sampled_examples
+from worker.model.licences import TABLE
 from worker.model.measure import Judged, measure
 from worker.model.onnx_bundle import replace_folder
 from worker.model.reliability import confusion, recalibrated, temperature, verdicts
@@ -29,7 +30,6 @@ FEWEST_THREE_WAY = 300
 WORST_KEPT = 0.5
 LEAST_COVERAGE = 0.85
 GRID = np.arange(0.34, 0.80, 0.01)
-SOURCES = Path(__file__).parent / "recipes" / "sources.toml"
 
 
 @dataclass
@@ -78,7 +78,7 @@ def fit(
     return _calibration(fitted)
 
 
-def financial_sources(path: Path = SOURCES) -> frozenset[str]:
+def financial_sources(path: Path = TABLE) -> frozenset[str]:
     """The sources whose table entry says `domain = "financial"`."""
     raw = tomllib.loads(path.read_text(encoding="utf-8"))
     return frozenset(

@@ -6,8 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from worker.model.data import DataFile
-
-TABLE = Path(__file__).parent / "recipes" / "sources.toml"
+from worker.model.licences import TABLE
 
 
 def trusted(file: DataFile, table: Path = TABLE) -> DataFile:
