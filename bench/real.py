@@ -121,14 +121,14 @@ def _quix(servers: Scene) -> Iterator[tuple[str, Measured]]:
 def _naive(servers: Scene) -> Iterator[tuple[str, Measured]]:
     for name in ("naive", "naive_base"):
         pump = servers.output("posts", share(name, servers.count))
-        job = Naive(pump, str(servers.ground.models / "analyzer" / "1"), base_size=name == "naive_base")
+        job = Naive(pump, servers.bundle, base_size=name == "naive_base")
         traces = servers.run_program("naive", job)
         yield name, Measured.of(servers.read(pump), pump.count, traces)
 
 
 def _rival(servers: Scene, name: str) -> tuple[str, Measured]:
     pump = servers.output("posts", share(name, servers.count))
-    job = Enrich(pump, servers.addresses.triton_grpc, str(servers.ground.models / "analyzer" / "1"))
+    job = Enrich(pump, servers.addresses.triton_grpc, servers.bundle)
     traces = servers.run_program(f"{name}_triton", job, python=rival_python(name))
     return name, Measured.of(servers.read(pump), pump.count, traces)
 
@@ -138,7 +138,7 @@ def run_flood(servers: Scene, settings: tuple[Setting, ...], posts: int) -> tupl
     result = servers.directory / "bare_triton.json"
     job = Flood(
         url=servers.addresses.triton_grpc,
-        bundle=str(servers.ground.models / "analyzer" / "1"),
+        bundle=servers.bundle,
         samples=str(servers.ground.samples),
         count=posts,
         settings=list(settings),
@@ -150,8 +150,7 @@ def run_flood(servers: Scene, settings: tuple[Setting, ...], posts: int) -> tupl
 def run_alone(servers: Scene, splits: tuple[Split, ...], posts: int) -> tuple[list[Progress], Mapping[str, Trace]]:
     """Onnxruntime alone with each split, all from one process."""
     result = servers.directory / "alone.json"
-    bundle = str(servers.ground.models / "analyzer" / "1")
-    job = Alone(bundle, str(servers.ground.samples), posts, list(splits), str(result))
+    job = Alone(servers.bundle, str(servers.ground.samples), posts, list(splits), str(result))
     return _progresses(servers, "onnxruntime_alone", job, result)
 
 

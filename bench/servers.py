@@ -92,6 +92,11 @@ class Scene:
             "POLYVOX_HEALTH_PORT": "0",
         }
 
+    @property
+    def bundle(self) -> str:
+        """The directory of the model."""
+        return str(self.ground.models / "analyzer" / "1")
+
     def topic(self, topics: str, source_class: str) -> str:
         """The input topic of a source class."""
         return f"{self.prefix}.{topics}.{source_class}"
@@ -106,8 +111,7 @@ class Scene:
     def published(self, settings: Settings, count: int) -> Progress:
         """The progress of a run of `count` posts that is over, from the timestamps in its output topic."""
         partitions = settings.partitions * len(settings.input_topics)
-        topic = settings.enriched_topic
-        return progress_of(asyncio.run(completion_times_s(settings.kafka_brokers, topic, partitions, count)))
+        return self._progress(settings.kafka_brokers, settings.enriched_topic, partitions, count)
 
     def output(self, topics: str, count: int) -> Pump:
         """A job for whatever reads `count` posts and writes as many records, into a topic of its own."""
@@ -120,7 +124,10 @@ class Scene:
     def read(self, pump: Pump) -> Progress:
         """The progress of a job that is over."""
         partitions = Settings.model_fields["partitions"].default * len(pump.inputs)
-        return progress_of(asyncio.run(completion_times_s(pump.brokers, pump.output, partitions, pump.count)))
+        return self._progress(pump.brokers, pump.output, partitions, pump.count)
+
+    def _progress(self, brokers: str, topic: str, partitions: int, count: int) -> Progress:
+        return progress_of(asyncio.run(completion_times_s(brokers, topic, partitions, count)))
 
     def meter(self, *pids: int) -> Meter:
         """Samples the processor time of these processes, and of Triton."""

@@ -12,7 +12,7 @@ from bench.null import NullFigures
 from bench.page.live import live_part
 from bench.page.models import null_part, null_rows, real_part, real_rows
 from bench.page.profile import profile_part
-from bench.real import RealFigures
+from bench.real import RealFigures, bare_name
 from bench.stacks import Profile
 from bench.targets import Target, targets
 
@@ -56,7 +56,7 @@ def summary(report: Report) -> dict[str, Any]:
 
 
 def _grids(figures: RealFigures) -> dict[str, float]:
-    bare = {f"bare_triton_{each.batch}x{each.in_flight}": rate for each, rate in figures.grid.items()}
+    bare = {bare_name(each): rate for each, rate in figures.grid.items()}
     alone = {f"alone_{each.batch}_{each.sessions}x{each.threads}": rate for each, rate in figures.splits.items()}
     return {name: round(rate, 1) for name, rate in (bare | alone).items()}
 
