@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tests.fault.beside import beside
 from tests.fault.line import Line, line
 from tests.fault.posts import posts
 from tests.fault.row import Row, Trial, hold
@@ -16,6 +16,7 @@ from worker.feeds.stretch import stretches
 CHUNK = 60
 CHUNK_S = 0.2
 PAUSE_S = 10.0
+LOOK_S = 0.2
 
 
 def run(trial: Trial) -> None:
@@ -44,42 +45,29 @@ def run(trial: Trial) -> None:
 @contextmanager
 def steady(trial: Trial, tested: Line) -> Iterator[None]:
     """Send posts at a steady rate, from a thread, until the end."""
-    ends = threading.Event()
 
     def feed() -> None:
-        while not ends.wait(CHUNK_S):
-            tested.send(posts(CHUNK, trial.random))
+        tested.send(posts(CHUNK, trial.random))
 
-    thread = threading.Thread(target=feed, name="feed")
-    thread.start()
-    try:
+    with beside(feed, CHUNK_S):
         yield
-    finally:
-        ends.set()
-        thread.join()
 
 
 @contextmanager
 def longest_pause(tested: Line) -> Iterator[list[float]]:
     """The times between two looks that found new outcomes, looked for from a thread; while posts are coming."""
-    ends = threading.Event()
     pauses = [0.0]
+    seen, at_s = tested.published(), time.monotonic()
 
     def look() -> None:
-        seen, at_s = tested.published(), time.monotonic()
-        while not ends.wait(0.2):
-            now = tested.published()
-            if now > seen:
-                pauses.append(time.monotonic() - at_s)
-                seen, at_s = now, time.monotonic()
+        nonlocal seen, at_s
+        now = tested.published()
+        if now > seen:
+            pauses.append(time.monotonic() - at_s)
+            seen, at_s = now, time.monotonic()
 
-    thread = threading.Thread(target=look, name="look")
-    thread.start()
-    try:
+    with beside(look, LOOK_S):
         yield pauses
-    finally:
-        ends.set()
-        thread.join()
 
 
 def in_order(tested: Line) -> None:

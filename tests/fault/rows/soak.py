@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 
 from tests.apache_kafka.broker import Broker
+from tests.fault.beside import beside
 from tests.fault.counted import TASKS
 from tests.fault.growth import risen, slope
 from tests.fault.line import Line, line
@@ -92,22 +92,15 @@ def _feed(trial: Trial, tested: Line, seconds: float) -> None:
 @contextmanager
 def sampled(tested: Line, worker: Process) -> Iterator[list[Sample]]:
     """Samples of a worker, taken from a thread until the end."""
-    ends = threading.Event()
     samples: list[Sample] = []
 
     def look() -> None:
-        while not ends.wait(SAMPLE_S):
-            tasks = worker.metric(TASKS)
-            if worker.ended() is None and tasks:  # 0: it did not answer
-                samples.append(Sample(tested.produced, worker.resident_bytes / 2**20, worker.handles, tasks))
+        tasks = worker.metric(TASKS)
+        if worker.ended() is None and tasks:  # 0: it did not answer
+            samples.append(Sample(tested.produced, worker.resident_bytes / 2**20, worker.handles, tasks))
 
-    thread = threading.Thread(target=look, name="samples")
-    thread.start()
-    try:
+    with beside(look, SAMPLE_S):
         yield samples
-    finally:
-        ends.set()
-        thread.join()
 
 
 def judge(trial: Trial, samples: list[Sample]) -> None:
