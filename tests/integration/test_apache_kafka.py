@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from kafka import KafkaProducer
 
-from tests.integration.test_stream import POISON, Line, posts
+from tests.integration.line import POISON, Line, posts, running_line
 from worker.feeds.lag import own_lag
 from worker.feeds.topics import ensure_topics
 from worker.local.stack import Addresses
@@ -23,11 +23,8 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 def line(apache_kafka: str, servers: Addresses, redis_url: str, tmp_path: Path) -> Iterator[Line]:
-    line = Line(replace(servers, kafka=apache_kafka), tmp_path / "worker.log")
-    yield line
-    for worker in line.workers:
-        worker.kill()
-        worker.wait()
+    with running_line(replace(servers, kafka=apache_kafka), tmp_path / "worker.log") as made:
+        yield made
 
 
 def settings_of(line: Line) -> Settings:

@@ -195,6 +195,14 @@ async def caught_up(case: Case) -> dict[str, Any]:
     return await case.state()
 
 
+async def with_first_post(case: Case) -> Staging:
+    """A replay that has begun, and counted the first of `POSTS`."""
+    staging = Staging(case.link, CONFIGURED, EVERY_DAY, clock())
+    await staging.begin(SHARD, WHOLE.start)
+    await staging.apply(SHARD, Consumed("enriched", 0, 0, 1), [Written(POSTS.logs["enriched"][0], NOW_S * 1000)])
+    return staging
+
+
 @given(history=histories(), data=st.data())
 @hypothesis_settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_replay_gives_what_a_fresh_run_gives(redis_url: str, history: History, data: st.DataObject) -> None:
@@ -286,9 +294,7 @@ def test_a_second_replay_ends_the_first(redis_url: str) -> None:
 
     async def body(case: Case) -> None:
         before = await caught_up(case)
-        first = Staging(case.link, CONFIGURED, EVERY_DAY, clock())
-        await first.begin(SHARD, WHOLE.start)
-        await first.apply(SHARD, Consumed("enriched", 0, 0, 1), [Written(POSTS.logs["enriched"][0], NOW_S * 1000)])
+        first = await with_first_post(case)
         second = Staging(case.link, CONFIGURED, EVERY_DAY, clock())
         await second.drop_others([SHARD])
         with pytest.raises(PositionLost, match="another replay has begun"):
@@ -306,9 +312,7 @@ def test_a_swap_whose_reply_was_lost_is_done_once(redis_url: str) -> None:
 
     async def body(case: Case) -> None:
         await case.live.step()
-        staging = Staging(case.link, CONFIGURED, EVERY_DAY, clock())
-        await staging.begin(SHARD, WHOLE.start)
-        await staging.apply(SHARD, Consumed("enriched", 0, 0, 1), [Written(POSTS.logs["enriched"][0], NOW_S * 1000)])
+        staging = await with_first_post(case)
         assert await staging.swap(SHARD, {("enriched", 0): 1}, whole=True) == "swapped"
         expected = await caught_up(case)
         assert await staging.swap(SHARD, {("enriched", 0): 1}, whole=True) == "swapped"
@@ -380,9 +384,7 @@ def test_what_is_counted_before_the_swap_is_not_lost_in_it(redis_url: str) -> No
 
     async def body(case: Case) -> None:
         await case.live.step()
-        staging = Staging(case.link, CONFIGURED, EVERY_DAY, clock())
-        await staging.begin(SHARD, WHOLE.start)
-        await staging.apply(SHARD, Consumed("enriched", 0, 0, 1), [Written(POSTS.logs["enriched"][0], NOW_S * 1000)])
+        staging = await with_first_post(case)
         await case.live.step()
         before = await case.state()
         for positions in ({("enriched", 0): 1}, {("enriched", 0): 2, ("dead-letters", 0): 1}, {}):

@@ -7,15 +7,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
-from tests.integration.test_stream import POISON, Line, posts
-from worker.local.stack import Addresses
+from tests.integration.line import POISON, Line, posts
 from worker.opinion.answers import Point, Window
 from worker.opinion.client import Link
 from worker.opinion.queries import Queries
@@ -25,15 +23,6 @@ from worker.settings import load_settings
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 Answer = TypeVar("Answer")
-
-
-@pytest.fixture
-def line(servers: Addresses, redis_url: str, tmp_path: Path) -> Iterator[Line]:
-    line = Line(servers, tmp_path / "worker.log")
-    yield line
-    for worker in line.workers:
-        worker.kill()
-        worker.wait()
 
 
 def command(line: Line, *words: str) -> subprocess.Popen[str]:

@@ -7,25 +7,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.integration.test_stream import POISON, Line, posts, wait_for
-from worker.local.stack import Addresses
+from tests.integration.line import POISON, Line, posts, wait_for
 from worker.opinion.client import Link
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-def line(servers: Addresses, redis_url: str, tmp_path: Path) -> Iterator[Line]:
-    line = Line(servers, tmp_path / "worker.log")
-    yield line
-    for worker in line.workers:
-        worker.kill()
-        worker.wait()
 
 
 def verified(line: Line, *options: str) -> tuple[int, str]:
