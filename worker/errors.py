@@ -13,6 +13,7 @@ PolyvoxError
     ├── ModelInvalid          a model, bundle or answer is not what the configuration says
     ├── PositionLost          a stored position and the log disagree; continuing would lose or double
     ├── Stalled               records wait and none is settled; a restart may help, going on does not
+    ├── StoppedLate           a stop did not come to its end; nothing is lost, the next worker reads on
     ├── TooManyDeadLetters    what is dead-lettered is not the records' fault; going on would dead-letter everything
     ├── ConfigInvalid         a setting or a server's configuration is unusable
     └── PlatformUnsupported   this machine lacks something the local stack needs
@@ -99,6 +100,10 @@ class PositionLost(Permanent):
 
 class Stalled(Permanent):
     """Records wait, no server is known to be away, and no position has moved for too long."""
+
+
+class StoppedLate(Permanent):
+    """A worker that was told to stop did not, in the time that is promised."""
 
 
 class TooManyDeadLetters(Permanent):

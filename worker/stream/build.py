@@ -19,10 +19,11 @@ from faust.app.base import BootStrategy
 from worker.settings import Settings
 from worker.stream.aggregate import beyond_end
 from worker.stream.driver import seeking_transport
+from worker.stream.ending import end_process, end_process_of, end_stopped, limit_stop
 from worker.stream.health import serve
 from worker.stream.kafka import ssl_context
 from worker.stream.records import TopicPartition
-from worker.stream.stages import Stages, end_process, end_process_of
+from worker.stream.stages import Stages
 from worker.stream.watchdog import Watchdog, Watched, holds_record, kafka_lags
 from worker.telemetry import LAG, Log, configure_logging, get_logger
 from worker.timing import SystemClock
@@ -59,14 +60,20 @@ class PolyvoxApp(faust.App):  # type: ignore[misc]  # Faust ships no types
         except Exception as error:  # noqa: BLE001  # whatever it is, it must not be lost in Faust
             end_process(error)
 
+    async def on_stop(self) -> None:
+        limit_stop()
+        await super().on_stop()
+
     async def on_shutdown(self) -> None:
+        """The consumer has left its group by now, and what was acknowledged is committed."""
         if self._watch is not None:
             self._watch.cancel()
         await self.stages.aclose()
         if self._health is not None:
             await self._health.cleanup()
-        get_logger().info(Log.WORKER_STOPPED)
-        await super().on_shutdown()
+        if self.crash_reason is not None:
+            end_process(self.crash_reason)
+        end_stopped()
 
 
 def create_app(settings: Settings) -> PolyvoxApp:

@@ -3,7 +3,7 @@
 Two limits, as in arroyo's `DlqLimit`: a share of the last records, and dead letters without a good record between them.
 Both count over all partitions of a process: a deployment fails everywhere, a bad publisher in some places. They count
 from the start of the process, so a supervisor that starts it again lets as many through each time: it ends with a code
-of its own, `stages.EXIT_DEAD_LETTERS`, after which it should not be started again without a look.
+of its own, `ending.EXIT_DEAD_LETTERS`, after which it should not be started again without a look.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from worker.stream.build import create_app
 def run(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT; the exit code, 0 after a clean stop.
 
-    A failure ends the process from within, with `stages.EXIT_FAILED` or `stages.EXIT_DEAD_LETTERS`.
+    A failure ends the process from within, with `ending.EXIT_FAILED` or `ending.EXIT_DEAD_LETTERS`.
     """
     uvloop.install()
     asyncio.set_event_loop(uvloop.new_event_loop())

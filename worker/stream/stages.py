@@ -1,26 +1,25 @@
-"""The stages of one process, from connecting to closing, and what ends the process."""
+"""The stages of one process, from connecting to closing."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
-from typing import NoReturn, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from worker.analysis.bundle import Bundle
 from worker.analysis.choice import make_inference
 from worker.analysis.prepare import Preparer
 from worker.entities.link import Linker
 from worker.entities.table import load_aliases
-from worker.errors import PolyvoxError, TooManyDeadLetters, Transient
+from worker.errors import Transient
 from worker.feeds.topics import ensure_topics, topic_ids
 from worker.opinion.client import Link
 from worker.opinion.store import AggregateStore
 from worker.opinion.stories import RedisStories
 from worker.settings import Settings
 from worker.stream.aggregate import AggregateParts, AggregateStage
+from worker.stream.ending import end_process_of
 from worker.stream.enrich import EnrichParts, EnrichStage
 from worker.stream.kafka import KafkaPublisher
 from worker.stream.records import Routes, SourceRecord, TopicPartition
@@ -32,12 +31,6 @@ from worker.text.language import Identifier
 from worker.timing import Backoff, SystemClock
 
 Result = TypeVar("Result")
-
-EXIT_FAILED = 70
-"""EX_SOFTWARE of sysexits.h: the supervisor starts the worker again."""
-
-EXIT_DEAD_LETTERS = 78
-"""EX_CONFIG of sysexits.h: a limit on dead letters is exceeded; starting again would dead-letter as many more."""
 
 STOP_DRAIN_S = 10.0
 REVOKE_DRAIN_S = 2.0
@@ -195,19 +188,3 @@ async def _patiently(target: str, call: Callable[[], Awaitable[Result]]) -> Resu
             if backoff.attempts == 0:
                 get_logger().warning(Log.WAITING_FOR_SERVER, target=target, error=str(error))
             await asyncio.sleep(backoff.next_s())
-
-
-def end_process_of(failed: asyncio.Future[None]) -> None:
-    """End the process when a future, once done, has failed."""
-    if not failed.cancelled() and (error := failed.exception()) is not None:
-        end_process(error)
-
-
-def end_process(error: BaseException) -> NoReturn:
-    """End at once and non-zero, committing nothing more: Faust would go on beside an orphaned reader."""
-    known = isinstance(error, PolyvoxError)
-    get_logger().error(
-        Log.WORKER_FAILED, error=str(error), kind=type(error).__name__, exc_info=None if known else error
-    )
-    sys.stderr.flush()
-    os._exit(EXIT_DEAD_LETTERS if isinstance(error, TooManyDeadLetters) else EXIT_FAILED)
