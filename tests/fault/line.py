@@ -151,7 +151,10 @@ class Line:
         return sum(log.read_bytes().count(b'"partitions_assigned"') for log in logs)
 
     def progress(self, timeout_s: float = DEADLINE_S, since: int | None = None) -> float:
-        """Wait until more is published than now, or than `since`; the seconds that it took."""
+        """Wait until more is published than now, or than `since`; the seconds that it took.
+
+        With workers that run while posts are sent, take `since` from before: all may be published by now.
+        """
         before = self.published() if since is None else since
         return self.wait(lambda: self.published() > before, f"more than {before} outcomes", timeout_s)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -106,6 +107,23 @@ def test_the_mix_is_learned_first() -> None:
     assert known.standard is not None
     assert known.state.observed_s == 3 * WIDTH_S
     assert msgspec.json.decode(msgspec.json.encode(known), type=Watched) == known
+
+
+def test_the_usual_labels_are_learned_on_and_a_window_that_is_left_out_teaches_nothing() -> None:
+    """After the warm-up of the mix too; not from windows with an outage, parts missing, or too few posts."""
+    learn = Watcher(AS_THEY_ARE, LIMITS).learn_s // WIDTH_S
+    known = watch([window(number) for number in range(learn)])
+    read, _ = Watcher(AS_THEY_ARE, LIMITS).read(GERMAN, known, window(learn))
+    assert known.standard is not None
+    assert read.standard is not None
+    assert read.standard.shares[0].posts > known.standard.shares[0].posts
+    for left_out in (
+        replace(window(learn), outage=True),
+        replace(window(learn), completeness=0.5),
+        window(learn, posts=1.0),
+    ):
+        after, _ = Watcher(AS_THEY_ARE, LIMITS).read(GERMAN, known, left_out)
+        assert after.standard == known.standard
 
 
 def test_another_mix_is_learned_anew() -> None:

@@ -12,7 +12,7 @@ from bench.shifts import coverage, delays, planted, rivals, scenarios
 from bench.shifts.__main__ import arguments, main
 from bench.shifts.figures import Figure, poisson, share
 from bench.shifts.rates import Installation
-from bench.shifts.world import alike, learned_mix, raw_net, windows
+from bench.shifts.world import alike, learned, raw_net, windows
 
 
 def test_page_hinkley_is_that_of_river() -> None:
@@ -73,7 +73,7 @@ def test_windows_have_the_labels_that_the_matrices_predict() -> None:
     labels = np.mean([seen for _, seen in windows(world, range(50), random)], axis=0)
     expected = (world.mix[0][:, None] * world.labels[0])[None]
     assert raw_net(labels).mean() == pytest.approx(raw_net(expected)[0], abs=0.005)
-    assert learned_mix(world, 24, random).weights[0] == pytest.approx(world.mix[0], abs=0.01)
+    assert learned(world, 24, random).mix.weights[0] == pytest.approx(world.mix[0], abs=0.01)
 
 
 def test_planted_causes_are_found_in_the_small() -> None:

@@ -102,6 +102,42 @@ def test_a_change_of_mix_does_not_move_the_index(mix: list[float]) -> None:
     assert point(changed, standard).net.value == pytest.approx(point(usual, standard).net.value, abs=1e-9)
 
 
+@given(side=sides, window=sides, kept=st.floats(0.5, 1))
+def test_usual_labels_are_the_mean_of_what_was_seen_and_weights_stay(
+    side: dict[Cell, Tally], window: dict[Cell, Tally], kept: float
+) -> None:
+    """Of every stratum of the standard, what is remembered of the posts before and the window's, each by its weight."""
+    before, strata = Standard.of(side), by_stratum(window)
+    after = before.known_better(window, kept)
+    assert [(one.stratum, one.weight) for one in after.shares] == [(one.stratum, one.weight) for one in before.shares]
+    for old, new in zip(before.shares, after.shares, strict=True):
+        now = strata.get(old.stratum, Tally())
+        assert new.posts == pytest.approx(kept * old.posts + now.weight)
+        seen = [kept * old.posts * usual + part for usual, part in zip(old.labels, now[:4], strict=True)]
+        assert np.array(new.labels) * new.posts == pytest.approx(np.array(seen))
+
+
+def test_with_few_posts_a_change_of_mix_moves_the_index_less_the_longer_the_labels_were_learned() -> None:
+    """The usual labels of a few hours err; where fixed weights cannot be kept, that error must not stay for ever."""
+    usual, mix = mixed((0.7, 0.2, 0.1)), (0.1, 0.2, 0.7)
+    lucky = {each: Tally(*(tally[0] + 40, *tally[1:4]), tally.weight + 40) for each, tally in usual.items()}
+    first = next(iter(usual))
+    early = Standard.of(usual | {first: lucky[first]})
+    late = early
+    for _ in range(100):
+        late = late.known_better(usual, 0.999)
+
+    def moved(standard: Standard) -> float:
+        few = {each: Tally(*(part / 40 for part in tally)) for each, tally in usual.items()}
+        now = {
+            each: Tally(*(part * share / tally.weight * 25 for part in tally))
+            for (each, tally), share in zip(usual.items(), mix, strict=True)
+        }
+        return abs(point(now, standard).unbounded_net - point(few, standard).unbounded_net)
+
+    assert moved(late) < moved(early) / 20
+
+
 @given(mix=st.lists(st.floats(0.2, 1), min_size=3, max_size=3), moved=st.floats(-0.1, 0.1))
 def test_weights_are_fixed_also_when_strata_move_apart(mix: list[float], moved: float) -> None:
     """With posts enough, a stratum's own shift counts with its fixed weight, whatever its part of the posts is."""

@@ -89,7 +89,7 @@ def down(trial: Trial) -> None:
     with trial.rig.own_kafka(1) as ((broker,), addresses), line(trial, addresses) as tested:
         tested.start()
         tested.send(posts(3 * POSTS, trial.random))
-        tested.progress()
+        tested.progress(since=0)
         (worker,) = tested.workers
         before = worker.resident_bytes
         published = tested.published()
@@ -125,7 +125,7 @@ def cut(trial: Trial) -> None:
             tested.start(kafka_brokers=through.kafka)
             tested.ready()
             tested.send(posts(POSTS, trial.random))
-            tested.progress()
+            tested.progress(since=0)
             proxy.cut()
             other = tested.start()
             time.sleep(CUT_S * trial.repeats)  # the fault is a time

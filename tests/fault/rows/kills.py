@@ -23,8 +23,9 @@ def one_of_three(trial: Trial) -> None:
         tested.ready()
         started_s = time.monotonic()
         for _ in range(trial.repeats):
+            published = tested.published()
             tested.send(posts(POSTS_A_KILL, trial.random))
-            trial.figures.recovered(tested.progress())
+            trial.figures.recovered(tested.progress(since=published))
             time.sleep(trial.random.uniform(0.0, 1.0))  # when it dies is the draw
             tested.kill(trial.random.choice(tested.workers))
             trial.figures.repeats += 1

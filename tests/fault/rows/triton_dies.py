@@ -19,13 +19,14 @@ def killed(trial: Trial) -> None:
     """SIGKILL of the server while batches are with it: an outage, however often."""
     with (
         trial.rig.own_triton() as (triton, addresses, model),
-        line(trial, addresses, seen_windows_mb="0") as tested,
+        line(trial, addresses, seen_windows_mb="0", batch_posts="16") as tested,
     ):
         model.become("slow 0.02")
         tested.start()
         for _ in range(trial.repeats):
+            published = tested.published()
             tested.send(posts(POSTS_A_KILL, trial.random))
-            tested.progress()
+            tested.progress(since=published)
             triton.kill("triton")
             trial.figures.repeats += 1
             published = tested.published()

@@ -34,14 +34,16 @@ ASKED_EACH_TIME = {"seen_windows_mb": "0"}
 def hangs(trial: Trial) -> None:
     """SIGSTOP: calls end with their deadline, and the worker stays in its group."""
     with (
-        trial.rig.own_triton() as (triton, addresses, _),
-        line(trial, addresses, triton_timeout_s=f"{TIMEOUT_S}", **ASKED_EACH_TIME) as tested,
+        trial.rig.own_triton() as (triton, addresses, model),
+        line(trial, addresses, triton_timeout_s=f"{TIMEOUT_S}", batch_posts="16", **ASKED_EACH_TIME) as tested,
     ):
+        model.become("slow 0.04")  # posts are still waiting when it hangs
         tested.start()
         slowest_s = 0.0
         for _ in range(trial.repeats):
+            published = tested.published()
             tested.send(posts(6000, trial.random))
-            tested.progress()
+            tested.progress(since=published)
             given = tested.rebalances()
             slowest_s = max(slowest_s, asyncio.run(_slowest_s(tested, addresses.triton_grpc, triton)))
             trial.figures.repeats += 1
@@ -86,8 +88,9 @@ def slow(trial: Trial) -> None:
         model.become("slow 0.02")
         worker = tested.start()
         for _ in range(trial.repeats):
+            published = tested.published()
             tested.send(posts(12_000, trial.random))
-            tested.progress()
+            tested.progress(since=published)
             watch(tested, 5.0)
             given, before = tested.rebalances(), worker.resident_bytes
             model.become("slow 0.2")

@@ -22,8 +22,9 @@ def run(trial: Trial) -> None:
         tested.ready()
         ended = 0
         for _ in range(trial.repeats):
+            published = tested.published()
             tested.send(posts(POSTS_A_STOP, trial.random))
-            tested.progress()
+            tested.progress(since=published)
             zombie = trial.random.choice(tested.workers)
             zombie.signal(signal.SIGSTOP)
             time.sleep(STOPPED_S)  # the fault is a time
