@@ -1,4 +1,4 @@
-"""Build `posts.social.jsonl` and `posts.financial.jsonl` from the data sets; the same input gives the same bytes.
+"""Build the posts and `labels.tsv` from the data sets; the same input gives the same bytes.
 
     python samples/build.py --data ../shared/data
 
@@ -119,8 +119,8 @@ def texts(path: Path, source: Source, economy: bool) -> Iterator[tuple[str, str]
             yield text.strip(), label
 
 
-def chosen(data: Path, name: str, lang: str, topic: str, count: int) -> list[str]:
-    """Return `count` texts, the labels of a labelled source in equal parts."""
+def chosen(data: Path, name: str, lang: str, topic: str, count: int) -> list[tuple[str, str]]:
+    """Return `count` (text, label), the labels of a labelled source in equal parts."""
     source = SOURCES[name]
     path = data / source.path.format(lang=FILE_LANGUAGE.get((name, lang), lang))
     by_label: dict[str, list[str]] = {}
@@ -133,7 +133,9 @@ def chosen(data: Path, name: str, lang: str, topic: str, count: int) -> list[str
     draw = random.Random(f"{name}.{lang}.{topic}")  # noqa: S311
     for found in by_label.values():
         draw.shuffle(found)
-    turns = [found[turn] for turn in range(count) for _, found in sorted(by_label.items()) if turn < len(found)]
+    turns = [
+        (found[turn], label) for turn in range(count) for label, found in sorted(by_label.items()) if turn < len(found)
+    ]
     if len(turns) < count:
         raise SystemExit(f"{path}: {len(turns)} usable texts, {count} wanted: lower the number in PLAN")
     return turns[:count]
@@ -150,7 +152,7 @@ def posts(data: Path, topic: str) -> Iterator[dict[str, object]]:
         (name, lang, text)
         for lang, sources in PLAN[topic].items()
         for name, count in sources.items()
-        for text in chosen(data, name, lang, topic, count)
+        for text, _ in chosen(data, name, lang, topic, count)
     ]
     draw = random.Random(topic)  # noqa: S311
     draw.shuffle(rows)
@@ -167,6 +169,16 @@ def posts(data: Path, topic: str) -> Iterator[dict[str, object]]:
             post["language"] = hint
         source = SOURCES[name]
         yield post | {"metadata": {"dataset": name, "lang": lang, "genre": source.genre, "licence": source.licence}}
+
+
+def labels(data: Path) -> Iterator[str]:
+    """Yield a line of each post of a source that has sentiments: its id and what the annotators said."""
+    for topic, plan in PLAN.items():
+        for lang, sources in plan.items():
+            for name, count in sources.items():
+                if SOURCES[name].path.startswith("sentiment/"):
+                    for text, label in chosen(data, name, lang, topic, count):
+                        yield f"{post_id(name, lang, text)}\t{label}\n"
 
 
 def published_at(share: float, lang: str, draw: random.Random) -> str:
@@ -188,7 +200,7 @@ def hinted(lang: str, draw: random.Random) -> str | None:
 
 
 def main() -> None:
-    """Write both files and print the counts that `README.md` shows."""
+    """Write the files and print the counts that `README.md` shows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, default=HERE)
@@ -203,6 +215,9 @@ def main() -> None:
             langs = ", ".join(f"{lang} {count}" for (name, lang), count in sorted(counts.items()) if name == source)
             if langs:
                 print(f"  {source}: {langs}")
+    labelled = sorted(labels(options.data))
+    (options.out / "labels.tsv").write_text("".join(labelled), encoding="utf-8")
+    print(f"labels: {len(labelled)}")
 
 
 if __name__ == "__main__":

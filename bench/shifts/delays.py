@@ -17,7 +17,7 @@ from bench.shifts.world import (
     WINDOWS_PER_HOUR,
     World,
     alike,
-    learned_mix,
+    learned,
     raw_net,
     windows,
 )
@@ -67,7 +67,7 @@ def measure(per_hour: int, keys: int, seed: int) -> list[Delays]:
     """At each drop, after four weeks without."""
     random = np.random.default_rng(seed)
     world, limits = alike(keys, per_hour), Limits()
-    watch = Watch(learned_mix(world, 24, random), limits)
+    watch = Watch(learned(world, 24, random), limits)
     history = np.empty((HISTORY_DAYS * WINDOWS_PER_DAY, keys))
     for window, labels in windows(world, range(len(history)), random, busy=0):
         watch.read(window, labels)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure as Drawing
 
 from bench.shifts.delays import HISTORY_DAYS
 from bench.shifts.watching import Watch
-from bench.shifts.world import STRATA, WINDOWS_PER_DAY, WINDOWS_PER_HOUR, alike, learned_mix, published, windows
+from bench.shifts.world import STRATA, WINDOWS_PER_DAY, WINDOWS_PER_HOUR, alike, learned, published, windows
 from worker.opinion.index.correction import NET, Floats
 from worker.opinion.index.index import intervals
 from worker.opinion.index.weighed import Mix, weigh
@@ -24,7 +24,7 @@ def draw(path: Path, seed: int) -> None:
     """A key of 400 posts an hour that drops by 15 points, among 500 keys."""
     random, limits = np.random.default_rng(seed), Limits()
     world = alike(1, PER_HOUR)
-    watch = Watch(learned_mix(world, 24, random), limits)
+    watch = Watch(learned(world, 24, random), limits)
     first = HISTORY_DAYS * WINDOWS_PER_DAY
     for window, labels in windows(world, range(first - BEFORE_H * WINDOWS_PER_HOUR), random, busy=0):
         watch.read(window, labels)
@@ -36,7 +36,9 @@ def draw(path: Path, seed: int) -> None:
         for window, labels in windows(now, range(start, stop), random, busy=0):
             rates.append(float(watch.read(window, labels).false_per_day[0]))
             seen.append(labels[0])
-    _plot(path, *_hours(np.stack(seen), watch.mix), np.array(rates), MARGIN * limits.false_alerts_per_day / KEYS)
+    _plot(
+        path, *_hours(np.stack(seen), watch.learned.mix), np.array(rates), MARGIN * limits.false_alerts_per_day / KEYS
+    )
 
 
 def _hours(labels: Floats, mix: Mix) -> tuple[Floats, Floats]:

@@ -8,9 +8,8 @@ import numpy as np
 
 from bench.shifts.figures import Figure, poisson
 from bench.shifts.watching import Watch
-from bench.shifts.world import WINDOWS_PER_DAY, World, varied, windows
+from bench.shifts.world import WINDOWS_PER_DAY, Learned, World, varied, windows
 from worker.opinion.index.correction import Floats
-from worker.opinion.index.weighed import Mix
 from worker.opinion.shifts.limits import DAY_S, Limits
 
 OF_GROUP = 20
@@ -37,16 +36,11 @@ class Installation:
         summed = np.repeat(np.eye(groups), OF_GROUP, axis=1) if groups else np.zeros((0, topics))
         return cls(world, summed, np.arange(keys - topics - groups) * 3 % topics)
 
-    def standard(self, random: np.random.Generator) -> Mix:
+    def standard(self, random: np.random.Generator) -> Learned:
         """Of all keys, as a day of posts would give it."""
         posts = random.poisson(self.world.mix * self.world.per_hour[:, None] * 24)
         labels = self.seen(random.multinomial(posts, self.world.labels).astype(np.float64), random)
-        total = labels.sum(axis=-1)
-        return Mix(
-            total / total.sum(axis=-1, keepdims=True),
-            self.world.functionals,
-            (labels + 1e-9) / (labels + 1e-9).sum(axis=-1, keepdims=True),
-        )
+        return Learned.of(labels, self.world.functionals)
 
     def seen(self, labels: Floats, random: np.random.Generator) -> Floats:
         """The labels of all keys, from those of the topics."""

@@ -17,7 +17,7 @@ from bench.shifts.world import (
     WINDOWS_PER_DAY,
     WINDOWS_PER_HOUR,
     World,
-    learned_mix,
+    learned,
     raw_net,
     windows,
 )
@@ -75,7 +75,7 @@ def measure(keys: int, seed: int) -> list[Outcome]:
 
 
 def _history(name: str, keys: int, seed: int) -> Known:
-    watch = Watch(learned_mix(world(keys), 24, np.random.default_rng([seed, 0])), Limits())
+    watch = Watch(learned(world(keys), 24, np.random.default_rng([seed, 0])), Limits())
     series, _ = _read(name, watch, (seed, 1), (0, FIRST))
     return Known(watch, series)
 

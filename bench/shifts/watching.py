@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bench.shifts.world import WINDOW_S
+from bench.shifts.world import WINDOW_S, Learned
 from worker.opinion.index.correction import Floats
-from worker.opinion.index.weighed import Mix, weigh
+from worker.opinion.index.weighed import known_better, weigh
 from worker.opinion.shifts.bank import Bank, Window, advance, restart
 from worker.opinion.shifts.control import chosen_of
 from worker.opinion.shifts.judge import Flags, Verdict, judge
@@ -24,7 +24,7 @@ class Watch:
         alerts: where alerts are noted as (window, keys) ; None leaves the control out.
     """
 
-    mix: Mix
+    learned: Learned
     limits: Limits
     alerts: list[tuple[int, list[int]]] | None = None
     bank: Bank = field(init=False)
@@ -32,22 +32,32 @@ class Watch:
     cool_until: Floats = field(init=False)
 
     def __post_init__(self) -> None:
-        keys = len(self.mix.weights)
+        keys = len(self.learned.posts)
         self.bank, self.held, self.cool_until = Bank.new(keys), np.zeros(keys, dtype=bool), np.zeros(keys)
 
     def read(self, window: int, labels: Floats) -> Verdict:
         """One window of all keys; labels (keys, strata, 4) of independent posts."""
         posts = labels.sum(axis=-1)
-        weighed = weigh(labels, posts, self.mix)
+        weighed = weigh(labels, posts, self.learned.mix)
         enough = posts.sum(axis=-1) >= self.limits.minimum_posts
         start_s = window * WINDOW_S
         advance(self.bank, Window(start_s, weighed.value[:, 0], weighed.variance[:, 0], enough), self.limits)
+        self._learn(labels, enough)
         quiet = (self.bank.observed_s <= self.limits.warm_up_s) | (start_s + WINDOW_S <= self.cool_until)
         verdict = judge(self.bank, self.held, quiet, self.limits)
         self.held = verdict.held
         if self.alerts is not None and verdict.held.any():
             self._control(window, verdict)
         return verdict
+
+    def _learn(self, labels: Floats, read: Flags) -> None:
+        """The usual labels of keys whose window was read; the weights stay."""
+        mix = self.learned.mix
+        usual, posts = known_better(mix.usual, self.learned.posts, labels, self.limits.kept)
+        self.learned = Learned(
+            mix._replace(usual=np.where(read[:, None, None], usual, mix.usual)),
+            np.where(read[:, None], posts, self.learned.posts),
+        )
 
     def _control(self, window: int, verdict: Verdict) -> None:
         held = np.flatnonzero(verdict.held)

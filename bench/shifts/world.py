@@ -100,12 +100,30 @@ def windows(world: World, at: range, random: np.random.Generator, busy: float = 
         yield window, random.multinomial(posts, shares).astype(np.float64)
 
 
-def learned_mix(world: World, hours: float, random: np.random.Generator) -> Mix:
+@dataclass(frozen=True)
+class Learned:
+    """What the first hours have taught of each key.
+
+    Args:
+        posts: (keys, strata), on which the usual labels rest.
+    """
+
+    mix: Mix
+    posts: Floats
+
+    @classmethod
+    def of(cls, labels: Floats, functionals: Floats) -> Learned:
+        """From the labels of those hours, (keys, strata, 4)."""
+        counted = labels + 1e-9
+        posts = labels.sum(axis=-1)
+        mix = Mix(posts / posts.sum(axis=1, keepdims=True), functionals, counted / counted.sum(axis=-1, keepdims=True))
+        return cls(mix, counted.sum(axis=-1))
+
+
+def learned(world: World, hours: float, random: np.random.Generator) -> Learned:
     """The standard that so many hours of posts would give."""
     posts = random.poisson(world.mix * world.per_hour[:, None] * hours)
-    labels = random.multinomial(posts, world.labels) + 1e-9
-    weights = posts / posts.sum(axis=1, keepdims=True)
-    return Mix(weights, world.functionals, labels / labels.sum(axis=-1, keepdims=True))
+    return Learned.of(random.multinomial(posts, world.labels).astype(np.float64), world.functionals)
 
 
 def raw_net(labels: Floats) -> Floats:

@@ -27,7 +27,7 @@ from worker.timing import Clock
 Compose = Callable[[Signal, Judged], Awaitable[Alert | None]]
 """Makes the alert of a signal, reading what it needs for that; None when there is nothing to compare with."""
 
-DETECTORS = 1
+DETECTORS = 2
 """Raised with a change after which stored detectors cannot be read or would mean something else."""
 
 PASSED_OVER: frozenset[Annotation] = frozenset({"incomplete", "outage", "model_changed"})

@@ -1,4 +1,7 @@
-"""One key under watch: first its usual mix is learned, then its detector reads window by window. Pure."""
+"""One key under watch: first its usual mix is learned, then its detector reads window by window. Pure.
+
+The weights of the mix are fixed from then on; its usual labels are learned further with every window that is read.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from worker.opinion.index.correction import Confusions
 from worker.opinion.index.index import index
 from worker.opinion.index.standard import Standard, Stratum, by_stratum
 from worker.opinion.index.tally import Tally
-from worker.opinion.shifts.detector import step
+from worker.opinion.shifts.detector import step, unreadable
 from worker.opinion.shifts.limits import Limits
 from worker.opinion.shifts.state import State
 from worker.opinion.shifts.words import Key, Observation, Signal, Span
@@ -86,16 +89,20 @@ class Watcher:
             seen = Watched(state=State(epoch=seen.state.epoch + 1), seen_s=seen.seen_s)
         if seen.standard is None:
             return self._learn(seen, window), None
+        tallies = _main_version(window.tallies) if window.tallies else {}
         observation = Observation(
             key=key,
             span=window.span,
-            point=index(_main_version(window.tallies), seen.standard, self.confusions) if window.tallies else None,
+            point=index(tallies, seen.standard, self.confusions) if tallies else None,
             model_versions=window.model_versions,
             completeness=window.completeness,
             outage=window.outage,
         )
         state, signal = step(seen.state, observation, self.detector_limits)
-        return msgspec.structs.replace(seen, state=state), signal
+        standard = seen.standard
+        if not unreadable(observation, self.limits):
+            standard = standard.known_better(tallies, self.limits.kept)
+        return msgspec.structs.replace(seen, state=state, standard=standard), signal
 
     def _learn(self, before: Watched, window: KeyWindow) -> Watched:
         """Add a window to what the mix is learned from; windows that would be skipped teach nothing."""

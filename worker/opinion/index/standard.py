@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
 
 from worker.opinion.cells import Cell
-from worker.opinion.index.tally import Tally
+from worker.opinion.index.tally import LABELS, Tally
+from worker.opinion.index.weighed import known_better
 
 
 class Stratum(NamedTuple):
@@ -24,11 +26,13 @@ class Share(msgspec.Struct, frozen=True):
     Args:
         weight: its fixed weight; all weights of a standard sum to 1.
         labels: shares of the four labels that it usually has; they sum to 1.
+        posts: the weight of the posts that `labels` is known from.
     """
 
     stratum: Stratum
     weight: float
     labels: tuple[float, float, float, float]
+    posts: float
 
 
 class Standard(msgspec.Struct, frozen=True):
@@ -53,16 +57,36 @@ class Standard(msgspec.Struct, frozen=True):
             raise ValueError("no posts to learn the mix of languages and source classes from; wait for some")
         return cls(
             tuple(
-                Share(stratum, tally.weight / total, labels_of(tally))
+                Share(stratum, tally.weight / total, labels_of(tally), tally.weight)
                 for stratum, tally in sorted(strata.items())
                 if tally.weight
             )
         )
 
+    def known_better(self, tallies: Mapping[Cell, Tally], kept: float) -> Standard:
+        """The same weights, with usual labels learned from one more window.
+
+        They were learned in hours and err, and where a window cannot give the strata their fixed weights, a change of
+        mix moves the index by that error (`weigh`): it has to shrink as time goes on.
+
+        Args:
+            tallies: of the window; strata that are not in the standard are left out.
+            kept: what the window leaves of the posts before it, below 1: what was usual is forgotten in time.
+        """
+        strata = by_stratum(tallies)
+        return Standard(tuple(_with(share, strata.get(share.stratum, Tally()), kept) for share in self.shares))
+
+
+def _with(share: Share, tally: Tally, kept: float) -> Share:
+    usual, posts = known_better(
+        np.array(share.labels), np.array(share.posts), np.array(tally[:LABELS], dtype=np.float64), kept
+    )
+    return Share(share.stratum, share.weight, tuple(usual.tolist()), float(posts))
+
 
 def labels_of(tally: Tally) -> tuple[float, float, float, float]:
     """Shares of negative, neutral, positive and abstained of a tally with posts."""
-    negative, neutral, positive, abstained = (part / tally.weight for part in tally[:4])
+    negative, neutral, positive, abstained = (part / tally.weight for part in tally[:LABELS])
     return negative, neutral, positive, abstained
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+LABELS = 4
+"""The first fields of a tally: negative, neutral, positive and abstained."""
+
 
 class Tally(NamedTuple):
     """Weights of the labels of one cell. Whole numbers unless an author's weight was capped.

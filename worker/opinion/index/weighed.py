@@ -44,6 +44,20 @@ class Weighed(NamedTuple):
     empty: Floats
 
 
+def known_better(usual: Floats, behind: Floats, labels: Floats, kept: float) -> tuple[Floats, Floats]:
+    """Usual labels, and the weight of the posts behind them, after one more window.
+
+    Args:
+        usual: (..., 4), shares that sum to 1.
+        behind: (...), weight of the posts that they are known from, above 0.
+        labels: (..., 4), weights of the window's labels.
+        kept: the part of `behind` that the window leaves.
+    """
+    remembered = behind * kept
+    posts = remembered + labels.sum(axis=-1)
+    return (remembered[..., None] * usual + labels) / posts[..., None], posts
+
+
 def weigh(labels: Floats, effective: Floats, mix: Mix) -> Weighed:
     """Correct and weigh.
 

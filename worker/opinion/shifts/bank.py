@@ -82,7 +82,7 @@ class Window:
 def advance(bank: Bank, window: Window, limits: Limits) -> None:
     """Read one window into the bank, in place."""
     at = waves(window.start_s + limits.window_s / 2)
-    forgetting = 1 + limits.window_s / limits.memory_s
+    forgetting = 1 / limits.kept
     spread = bank.covariance @ at * forgetting
     memory = np.minimum(bank.observed_s / limits.window_s + PRIOR_WINDOWS, DISPERSION_WINDOWS)
     scale = np.maximum(bank.dispersion - CHANCE * np.sqrt(2 / memory), 1.0)

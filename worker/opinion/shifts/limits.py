@@ -17,7 +17,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         minimum_posts: a window with fewer effective posts is skipped.
         minimum_completeness: a window with a smaller share of analysed posts is skipped.
         warm_up_s: so much observed time before the first signal.
-        memory_s: how long the baseline remembers.
+        memory_s: how long the baseline, and the usual labels of a mix, remember.
         cool_down_s: after an alert, no signal of the same key for so long.
     """
 
@@ -29,3 +29,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     warm_up_s: int = 3 * DAY_S
     memory_s: int = 56 * DAY_S
     cool_down_s: int = 6 * 3600
+
+    @property
+    def kept(self) -> float:
+        """What one window leaves of the weight of those before it."""
+        return 1 / (1 + self.window_s / self.memory_s)
