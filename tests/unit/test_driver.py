@@ -119,6 +119,28 @@ def offsets(runs: list[Run]) -> list[int]:
     return [record.offset for run in runs for record in run.records()]
 
 
+def test_a_seek_is_done_by_the_thread_that_fetches() -> None:
+    """From another thread it takes records away that a fetch is looking at, and the worker ends with a KeyError."""
+
+    async def main() -> None:
+        consumer = consumer_of(0, [])
+        thread, asked = consumer._thread, []
+
+        async def call_thread(method: Any, *arguments: Any) -> None:
+            asked.append((method, *arguments))
+
+        class Kafka:
+            def seek(self, tp: TP, offset: int) -> None:
+                raise AssertionError("called in the wrong thread")
+
+        kafka = Kafka()
+        thread._ensure_consumer, thread.call_thread = lambda: kafka, call_thread
+        await type(consumer).__mro__[1]._seek(consumer, PLACE, 7)
+        assert asked == [(kafka.seek, PLACE, 7)]
+
+    asyncio.run(main())
+
+
 def test_records_are_passed_on_from_the_committed_offset() -> None:
     """In order, and an offset without a record is a gap."""
 

@@ -106,6 +106,9 @@ def seeking_transport(
             consumer._isolation_level = "read_committed"
             return consumer
 
+        async def seek_in_thread(self, tp: TP, offset: int) -> None:
+            await self.call_thread(self._ensure_consumer().seek, tp, offset)
+
     class SeekingConsumer(Consumer):  # type: ignore[misc]  # Faust ships no types
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
@@ -116,6 +119,10 @@ def seeking_transport(
 
         def _new_consumer_thread(self) -> ConsumerThread:
             return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+        async def _seek(self, partition: TP, offset: int) -> None:
+            """In the thread that fetches: Faust seeks from another, under its hands (robinhood/aiokafka issue 19)."""
+            await self._thread.seek_in_thread(partition, offset)
 
         def stop_flow(self) -> None:
             """Faust's first step of every rebalance, and of a stop: nothing that was fetched is current any more."""
