@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.machine import processor
-from bench.shifts import coverage, delays, page, picture, planted, rates, scenarios
+from bench.shifts import coverage, delays, page, picture, planted, rates, real, scenarios
 from bench.shifts.figures import Figure
 from bench.shifts.world import REPOSITORY
 
@@ -31,6 +31,7 @@ PARTS = {
     "scenarios": lambda scale, seed: scenarios.figures(
         scenarios.measure(max(round(scenarios.SCENARIO_KEYS * scale), 60), seed + 4)
     ),
+    "real_posts": lambda scale, seed: real.measure(max(round(400 * scale), 40), seed + 7),
     "independent_keys": lambda scale, seed: rates.measure(500, _days(scale), seed, shared=False),
     "keys_sharing_posts": lambda scale, seed: rates.measure(500, _days(scale), seed + 1, shared=True),
     "delays_200": lambda scale, seed: delays.figures(delays.measure(200, max(round(300 * scale), 30), seed + 2)),
