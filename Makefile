@@ -26,8 +26,8 @@ test: $(DEV)/.installed lint ## lint, types and every test, also those that need
 test-fast: $(DEV)/.installed ## the tests that need no server
 	$(DEV)/bin/python -m pytest -n 2 -m "not integration and not slow"
 
-fault: $(DEV)/.installed ## kill, stop, cut and poison everything; ONLY=5,14 runs rows, SHARE=0.1 a part of their repeats, SEED=2
-	@exec $(DEV)/bin/python -m tests.fault --only "$(ONLY)" --seed $(SEED) --share $(SHARE) $(if $(ONLY),,--report)
+fault: $(DEV)/.installed ## kill, stop, cut and poison everything, then plant bugs; ONLY=5,14 runs rows, SHARE=0.1 a part of their repeats, SEED=2
+	@exec $(DEV)/bin/python -m tests.fault --only "$(ONLY)" --seed $(SEED) --share $(SHARE) $(if $(ONLY),,--mutants --report)
 
 soak: $(DEV)/.installed ## a worker under load for 30 minutes, a server killed each minute: does anything grow? SHARE=0.3
 	@exec $(DEV)/bin/python -m tests.fault --only 21 --seed $(SEED) --share $(SHARE)

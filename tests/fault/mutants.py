@@ -6,9 +6,31 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.fault.row import Row
+from tests.fault.row import Result, Row
 from tests.fault.rows import redis_replies, seams, unwritable
 from worker.settings import REPOSITORY
+
+SAID_CHARACTERS = 200
+
+
+@dataclass(frozen=True)
+class Planted:
+    """What became of a planted bug.
+
+    Args:
+        row: that must fail.
+        found: it failed, and said what it must.
+        said: its words, in one line.
+    """
+
+    name: str
+    row: str
+    found: bool
+    said: str
+
+    def line(self) -> str:
+        """One line for people."""
+        return f"{'ok' if self.found else 'FAIL'} mutant '{self.name}': row {self.row} says: {self.said}"
 
 
 @dataclass(frozen=True)
@@ -30,6 +52,11 @@ class Mutant:
     repeats: int
     finds: str
     added: str = ""
+
+    def judged(self, result: Result) -> Planted:
+        """Whether its row has found it."""
+        said = " ".join((result.broken or "all holds").split())[:SAID_CHARACTERS]
+        return Planted(self.name, self.row.number, self.finds in (result.broken or ""), said)
 
     def plant(self, root: Path) -> Path:
         """Copy what a worker needs to `root`, and change it there; `root`.

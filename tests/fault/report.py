@@ -6,6 +6,7 @@ import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from tests.fault.mutants import Planted
 from tests.fault.row import Result
 
 HEAD = """# Fault report
@@ -16,8 +17,8 @@ the null model. Each row ends in `polyvox verify`'s audit.
 """
 
 
-def page(results: Sequence[Result], share: float) -> str:
-    """Markdown: how it ran, one table row each, and what did not hold."""
+def page(results: Sequence[Result], share: float, planted: Sequence[Planted] = ()) -> str:
+    """Markdown: how it ran, one table row each, what did not hold, and what became of planted bugs."""
     seeds = sorted({result.seed for result in results})
     minutes = sum(result.seconds for result in results) / 60
     ran = (
@@ -31,7 +32,19 @@ def page(results: Sequence[Result], share: float) -> str:
     )
     broken = [f"- row {result.number}: {result.broken}\n" for result in results if result.broken]
     lines = "".join(map(_row, results))
-    return HEAD + ran + table + lines + ("\n## Does not hold\n\n" + "".join(broken) if broken else "")
+    failed = "\n## Does not hold\n\n" + "".join(broken) if broken else ""
+    return HEAD + ran + table + lines + failed + (_bugs(planted) if planted else "")
+
+
+def _bugs(planted: Sequence[Planted]) -> str:
+    head = (
+        "\n## Planted bugs\n\nOne place of the worker changed; the row must fail, for the right reason.\n\n"
+        "| bug | row | found | what the row says |\n|---|---|---|---|\n"
+    )
+    return head + "".join(
+        f"| {each.name} | {each.row} | {'yes' if each.found else 'no'} | {each.said.replace('|', '/')} |\n"
+        for each in planted
+    )
 
 
 def _row(result: Result) -> str:

@@ -8,6 +8,7 @@ from tests.fault.rows import (
     backlog,
     brokers,
     compacted,
+    damaged,
     exceptions,
     kills,
     odd_logs,
@@ -52,6 +53,7 @@ ROWS: tuple[Row, ...] = (
     compacted.ROW,
     exceptions.ROW,
     again.ROW,
+    damaged.ROW,
 )
 """In the order in which they run."""
 
