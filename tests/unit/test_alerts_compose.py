@@ -32,9 +32,12 @@ KEYS = st.one_of(
 
 
 def findings() -> Findings:
-    before = Talk(100, Counter({"der": 90, "zug": 30, "selten": 0}), Counter({"bahn": 200, "db": 200}))
-    after = Talk(100, Counter({"der": 90, "streik": 40, "selten": 2}), Counter({"bahn": 200, "db": 200, "gdl": 30}))
-    return Findings(before, after)
+    before = {"de": Counter({"der": 90, "zug": 30, "selten": 0}), "fr": Counter({"le": 10, "bleu": 5})}
+    after = {"de": Counter({"der": 90, "streik": 40, "selten": 2}), "fr": Counter({"le": 200, "bleu": 100})}
+    return Findings(
+        Talk(100, before, Counter({"bahn": 200, "db": 200})),
+        Talk(100, after, Counter({"bahn": 200, "db": 200, "gdl": 30})),
+    )
 
 
 def names(key: Key, kind: str) -> list[str]:
@@ -49,10 +52,20 @@ def test_words_that_came_or_went_are_named() -> None:
     assert set(names(GERMAN, "topic")) == {"x", "y"}
 
 
-def test_words_are_given_in_one_language_only() -> None:
-    """Of a source class they would be those of whichever language grew; and an entity is no news about itself."""
-    assert names(Key("source_class", ("social",)), "term") == []
+def test_words_of_a_language_that_grew_are_no_news() -> None:
+    """Keys of several languages have words too, each compared with its own language; an entity is no news of itself."""
+    assert set(names(Key("source_class", ("social",)), "term")) == {"streik", "zug"}
     assert names(Key("entity", ("gdl",)), "entity") == []
+
+
+def test_a_word_that_two_languages_share_is_named_once() -> None:
+    """With its clearest figure."""
+    found = findings()
+    for side in (found.before, found.after):
+        side.terms["nl"] = side.terms["de"].copy()
+    cells: tuple[dict[Cell, Tally], dict[Cell, Tally]] = ({}, {})
+    made = [each.name for each in contrasts_of(found, cells, Key("source_class", ("social",)))]
+    assert made.count("streik") == 1
 
 
 @given(KEYS)

@@ -43,8 +43,8 @@ def test_words_are_counted_once_a_post_on_their_side_of_the_shift() -> None:
         ],
         question(),
     )
-    assert (found.after.posts, dict(found.after.terms)) == (2, {"streik": 2, "der": 1})
-    assert (found.before.posts, dict(found.before.terms)) == (1, {"der": 1, "zug": 1})
+    assert (found.after.posts, found.after.terms) == (2, {"de": {"streik": 2, "der": 1}})
+    assert (found.before.posts, found.before.terms) == (1, {"de": {"der": 1, "zug": 1}})
 
 
 def test_examples_are_the_clearest_posts_after() -> None:

@@ -26,6 +26,7 @@ from worker.events import EnrichedPost
 from worker.opinion.cells import Cell
 from worker.opinion.index import point
 from worker.opinion.index.tally import Tally
+from worker.opinion.shifts import words
 from worker.opinion.shifts.contrast import contrasts
 from worker.opinion.shifts.describe import describe, related, spans
 from worker.opinion.shifts.words import Key, Shift, Signal, Span
@@ -135,27 +136,36 @@ class Composer:
 
 
 def contrasts_of(found: Findings, sides: tuple[Mapping[Cell, Tally], Mapping[Cell, Tally]], key: Key) -> list[Contrast]:
-    """The words, entities and topics that tell after from before, clearest first of each kind.
-
-    Words only of a key in one language: elsewhere those of whichever language grew would come first.
-    """
+    """The words, entities and topics that tell after from before, clearest first of each kind."""
     own = set(key.values)
     topics = [_topic_counts(side) for side in sides]
-    kinds: dict[Literal["term", "entity", "topic"], tuple[Mapping[str, int], Mapping[str, int]]] = {
-        "entity": (found.before.entities, found.after.entities),
-        "topic": (topics[0], topics[1]),
+    kinds: dict[Literal["term", "entity", "topic"], Sequence[words.Contrast]] = {
+        "entity": contrasts(found.before.entities, found.after.entities, CONTRASTS_LOOKED_AT),
+        "topic": contrasts(topics[0], topics[1], CONTRASTS_LOOKED_AT),
+        "term": _words(found),
     }
-    if key.kind == "language_topic":
-        kinds["term"] = (found.before.terms, found.after.terms)
     made = []
-    for kind, (before, after) in kinds.items():
+    for kind, looked_at in kinds.items():
         clear = [
             Contrast(kind=kind, name=each.term, z=each.z, before=each.before, after=each.after)
-            for each in contrasts(before, after, CONTRASTS_LOOKED_AT)
+            for each in looked_at
             if abs(each.z) >= CLEAR_Z and max(each.before, each.after) >= SHARED_BY and each.term not in own
         ]
         made += clear[:CONTRASTS_EACH]
     return made
+
+
+def _words(found: Findings) -> list[words.Contrast]:
+    """Compared within each language: else the words of whichever language grew would come first; clearest first."""
+    before, after = found.before.terms, found.after.terms
+    each = {
+        language: contrasts(before[language], after[language], CONTRASTS_LOOKED_AT)
+        for language in set(before) & set(after)
+    }
+    named: dict[str, words.Contrast] = {}
+    for one in sorted((one for found in each.values() for one in found), key=lambda one: (-abs(one.z), one.term)):
+        named.setdefault(one.term, one)
+    return list(named.values())
 
 
 def _topic_counts(side: Mapping[Cell, Tally]) -> Counter[str]:

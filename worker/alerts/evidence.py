@@ -30,10 +30,10 @@ JOINERS = "'’-"
 
 @dataclass
 class Talk:
-    """Of one stretch of time: in how many posts each word and entity was found."""
+    """Of one stretch of time: in how many posts each word, by the post's language, and each entity was found."""
 
     posts: int = 0
-    terms: Counter[str] = field(default_factory=Counter)
+    terms: dict[str, Counter[str]] = field(default_factory=dict)
     entities: Counter[str] = field(default_factory=Counter)
 
 
@@ -92,7 +92,7 @@ def _in_direction(post: EnrichedPost, direction: Direction) -> float:
 
 def _add(talk: Talk, post: EnrichedPost) -> None:
     talk.posts += 1
-    talk.terms.update(set(terms_of(post.post.text)))
+    talk.terms.setdefault(post.language, Counter()).update(set(terms_of(post.post.text)))
     talk.entities.update({entity.id for entity in post.entities if entity.id is not None})
 
 
