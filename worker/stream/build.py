@@ -15,6 +15,7 @@ from typing import Any
 import faust
 from aiohttp import web
 from faust.app.base import BootStrategy
+from faust.tables import TableManager
 
 from worker.settings import Settings
 from worker.stream.aggregate import beyond_end
@@ -37,6 +38,14 @@ class WithoutWeb(BootStrategy):  # type: ignore[misc]  # Faust ships no types
     """Starts no web server: `faust worker` would open one on all interfaces, whatever the configuration says."""
 
     enable_web = False
+
+
+class WithoutTables(TableManager):  # type: ignore[misc]  # Faust ships no types
+    """Waits for no tables to be declared: Faust's own sleeps for a second of every start."""
+
+    async def on_start(self) -> None:
+        await self._update_channels()
+        await self.recovery.start()
 
 
 class PolyvoxApp(faust.App):  # type: ignore[misc]  # Faust ships no types
@@ -94,6 +103,7 @@ def create_app(settings: Settings) -> PolyvoxApp:
         stream_buffer_maxsize=BUFFERED_RUNS,
         stream_wait_empty=False,  # waits for whole messages, our runs; the stages drain by record
         store="memory://",
+        TableManager=WithoutTables,
         datadir=str(Path(tempfile.gettempdir()) / f"{settings.app_id}-faust"),
         web_enabled=False,
         topic_disable_leader=True,
