@@ -72,7 +72,7 @@ def measure_live(ground: Ground, posts_per_s: float, seconds: float) -> LiveFigu
         [alone] = rates(run_flood(servers, (BATCH,), BATCH_POSTS))
         batch_ms = BATCH.batch / alone * 1000
         say(f"one batch of {BATCH.batch} takes {batch_ms:.0f} ms; latency at {rate:.0f} posts/s")
-        latency = latency_of(_run(servers, [Stretch(rate, seconds)]), WARM_UP_S)
+        latency = latency_of(_run(servers, [Stretch(rate, seconds)]), min(WARM_UP_S, seconds / 4))
         say(f"p50 {latency.p50_ms:.0f} ms, p95 {latency.p95_ms:.0f} ms, p99 {latency.p99_ms:.0f} ms; now the burst")
         burst = burst_of(_run(servers, [Stretch(rate, BURST_S), Stretch(rate * BURST_FACTOR, BURST_S)]))
         say(f"{burst.most_waiting} posts waited, worked off after {burst.drained_s:.0f} s, {burst.lost} lost")

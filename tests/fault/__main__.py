@@ -28,18 +28,21 @@ NONE = "none"
 def main() -> int:
     """0 when every row that ran held, and every planted bug was found."""
     parser = argparse.ArgumentParser("tests.fault", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--only", default="", help=f"numbers of rows, comma-separated, or {NONE}; all without it")
+    parser.add_argument(
+        "--only", default="", help=f"rows in the order to run, comma-separated, or {NONE}; all without it"
+    )
     parser.add_argument("--seed", type=int, default=1, help="what every random choice follows from")
     parser.add_argument("--share", type=float, default=1.0, help="part of each row's repeats, such as 0.1")
     parser.add_argument("--mutants", action="store_true", help="then plant bugs, each of which must fail its row")
     parser.add_argument("--report", action="store_true", help=f"write {REPORT.name}; all rows at share 1 only")
     wanted = parser.parse_args()
-    numbers = {number.strip() for number in wanted.only.split(",") if number.strip()}
-    unknown = numbers - {row.number for row in (*ROWS, *APART)} - {NONE}
+    numbers = [number.strip() for number in wanted.only.split(",") if number.strip()]
+    unknown = set(numbers) - {row.number for row in (*ROWS, *APART)} - {NONE}
     if unknown:
         known = ", ".join(row.number for row in (*ROWS, *APART))
         parser.error(f"no row {', '.join(sorted(unknown))}; there are {known}")
-    rows = [row for row in (*ROWS, *APART) if row.number in numbers] if numbers else ROWS
+    by_number = {row.number: row for row in (*ROWS, *APART)}
+    rows = [by_number[number] for number in numbers if number != NONE] if numbers else ROWS
     results = []
     with Rig() as rig:
         for row in rows:
