@@ -12,7 +12,7 @@ SEED ?= 1
 SHARE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast fault soak fault-smoke model-smoke lint bench bench-language bench-shifts aliases picture lock reference clean
+.PHONY: help demo test test-fast fault soak fault-smoke model-smoke lint bench bench-language bench-scale bench-shifts aliases picture lock reference clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -45,6 +45,9 @@ lint: $(DEV)/.installed ## format, lint and types
 
 bench: $(DEV)/.installed $(RIVALS:%=%/.installed) ## events/s, CPU and latency of the path beside its parts and its rivals
 	@exec $(DEV)/bin/python -m bench
+
+bench-scale: $(DEV)/.installed ## what grows with workers, partitions and up to a million posts; writes docs/scaling.md
+	@exec $(DEV)/bin/python -m bench.scale
 
 bench-shifts: $(DEV)/.installed ## coverage of the index, false alarms and delays of the shift detectors
 	@exec $(DEV)/bin/python -m bench.shifts

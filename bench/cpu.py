@@ -82,7 +82,8 @@ def own_process(program: str) -> int:
     for pid in sorted(stats):
         path, above = Path(f"/proc/{pid}/cmdline"), stats[pid][0]
         try:
-            named = Path(path.read_bytes().split(b"\0")[0].decode()).name == program
+            command = path.read_bytes().split(b"\0")[0].decode()
+            named = Path(command.split(" ")[0]).name == program  # Redis writes its address behind its name
         except OSError:  # it ended, or is somebody else's
             continue
         if named and above in stats and stats[above][0] == os.getpid():

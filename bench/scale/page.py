@@ -1,0 +1,153 @@
+"""docs/scaling.md, from the figures of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from bench.scale.grown import Grown
+from bench.scale.plan import BUSY, PEAK, Costs, needs
+
+DOLLARS_A_CORE_HOUR = 0.04
+"""A general-purpose core with 4 GB at a large provider, on demand; an assumption, the one number here not measured."""
+A_DAY = (1e6, 10e6, 100e6, 1e9)
+
+
+def costs_of(null: Grown, real: Grown) -> Costs:
+    """Of a whole path with the shipped model; the rate of one worker is that with a model that costs nothing."""
+    return Costs(
+        worker_s=real.applied.cpu_s,
+        triton_s=real.applied.triton_cpu_s,
+        redis_s=null.redis_cpu_s,
+        worker_posts_per_s=null.applied.posts_per_s,
+        redis_mb=null.redis_mb / null.load.posts * 1e6,
+        worker_mb=real.worker_mb,
+    )
+
+
+def render(machine: Mapping[str, str], grid: Sequence[Grown], curve: Sequence[Grown], real: Grown) -> str:
+    """The page; the largest run of the curve gives the costs."""
+    costs = costs_of(max(curve, key=lambda each: each.load.posts), real)
+    return PAGE.format(
+        machine="\n".join(f"| {name} | {value} |" for name, value in machine.items()),
+        grid_posts=f"{grid[0].load.posts:,}",
+        grid=_table(("workers", "partitions", *HEAD), [_of_grid(each) for each in grid]),
+        curve=_table(("posts", *HEAD, "Redis, MB a million posts"), [_of_curve(each) for each in curve]),
+        flat=_flat(curve),
+        worker_s=costs.worker_s, triton_s=costs.triton_s, redis_s=costs.redis_s,
+        posts_per_s=costs.worker_posts_per_s, redis_mb=costs.redis_mb, worker_mb=costs.worker_mb,
+        real_posts=f"{real.load.posts:,}", real_rate=real.applied.posts_per_s,
+        busy=BUSY * 100, peak=PEAK, dollars=DOLLARS_A_CORE_HOUR, plan=_plan(costs),
+    )  # fmt: skip
+
+
+HEAD = ("posts/s until in Redis", "worker CPU s / 1,000", "Redis CPU s / 1,000", "workers, MB", "Redis, MB")
+
+
+def _cells(each: Grown) -> tuple[str, ...]:
+    return (
+        f"{each.applied.posts_per_s:,.0f}",
+        f"{each.applied.cpu_s:.2f}",
+        f"{each.redis_cpu_s:.2f}",
+        f"{each.worker_mb:.0f}",
+        f"{each.redis_mb:.0f}",
+    )
+
+
+def _of_grid(each: Grown) -> tuple[str, ...]:
+    return str(each.load.workers), str(each.load.partitions * 2), *_cells(each)
+
+
+def _of_curve(each: Grown) -> tuple[str, ...]:
+    return f"{each.load.posts:,}", *_cells(each), f"{_a_million(each):.0f}"
+
+
+def _a_million(each: Grown) -> float:
+    return each.redis_mb / each.load.posts * 1e6
+
+
+def _flat(curve: Sequence[Grown]) -> str:
+    """How the largest run compares with the smallest, in words."""
+    first, last = curve[0], curve[-1]
+    rate = last.applied.posts_per_s / first.applied.posts_per_s
+    return (
+        f"From {first.load.posts:,} to {last.load.posts:,} posts the rate goes to {rate:.2f} of what it was, "
+        f"the memory of the worker from {first.worker_mb:.0f} to {last.worker_mb:.0f} MB, "
+        f"and what Redis holds of a million posts from {_a_million(first):.0f} to {_a_million(last):.0f} MB."
+    )
+
+
+def _plan(costs: Costs) -> str:
+    rows = []
+    for posts in A_DAY:
+        need = needs(posts, costs)
+        cores = need.worker_cores + need.triton_cores
+        rows.append(
+            (
+                f"{posts:,.0f}",
+                f"{need.posts_per_s:,.0f}",
+                f"{need.worker_cores:,.1f}",
+                f"{need.triton_cores:,.1f}",
+                need.workers,
+                need.partitions,
+                need.redis,
+                f"{need.redis_gb:,.1f}",
+                f"{need.core_hours * DOLLARS_A_CORE_HOUR:.2f}",
+                f"{cores * 24 * 30 * DOLLARS_A_CORE_HOUR:,.0f}",
+            )
+        )
+    return _table(
+        ("posts a day", "in the busiest hour, /s", "cores, workers", "cores, Triton", "workers", "partitions, at least",
+         "Redis primaries", "Redis, GB", "$ a million posts", "$ a month"), rows,
+    )  # fmt: skip
+
+
+def _table(head: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
+    lines = ["| " + " | ".join(map(str, head)) + " |", "|" + "--:|" * len(head)]
+    return "\n".join(lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows])
+
+
+PAGE = """\
+# From a laptop to a billion posts a day
+
+Written by `make bench-scale` (`python -m bench.scale`); do not edit. Every number of the last table follows from what
+was measured here, by the rules below it; with other hardware run it there.
+
+| measured on | |
+|---|---|
+{machine}
+
+## Workers and partitions
+
+The null model, {grid_posts} posts, whole path. Workers, Triton, Redis and the broker share two processors: more workers
+cannot be faster than these are, and what is looked for is that they cost nothing.
+
+{grid}
+
+## Posts
+
+One worker, the null model, everything counted in Redis.
+
+{curve}
+
+{flat}
+
+## What it takes
+
+With the shipped model ({real_posts} posts, {real_rate:.0f} posts/s on these two processors) 1,000 posts take
+{worker_s:.2f} s of a processor in the worker, {triton_s:.2f} s in Triton and {redis_s:.2f} s in Redis. One worker
+process does {posts_per_s:.0f} posts/s when the model costs nothing; it holds {worker_mb:.0f} MB. Redis holds
+{redis_mb:.0f} MB of a million posts, all within two days.
+
+{plan}
+
+- The busiest hour has {peak:g} times the mean rate, and processors are busy {busy:.0f} % of it: what is left takes the
+  backlog of a restart.
+- A worker reads at least one partition of an input topic; give each topic more partitions than workers will ever be
+  needed, since they cannot be taken back. Outputs have one partition for each of them.
+- Triton's cores are those of this processor with the shipped int8 model. An accelerator takes their place; what it does
+  was not measured.
+- A Redis primary uses one processor. Keys carry the input partition as hash tag, so that partitions spread over the
+  slots of a Redis Cluster; the client speaks to one primary, so today more than one means one installation each.
+- {dollars:g} $ for a core and hour is an assumption. It pays for workers, Triton and Redis; not for Kafka, storage and
+  traffic.
+"""
