@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from worker.opinion.answers import Completeness, Counting, Where, Window, takes_copies
-from worker.opinion.cells import WIDTH_S, Bucket, Cell, Measures
+from worker.opinion.answers import EVERYTHING, Completeness, Counting, Where, Window, takes_copies
+from worker.opinion.cells import Bucket, Cell, Measures
 from worker.opinion.index.tally import Tally
-from worker.opinion.queries.capping import capped
-from worker.opinion.queries.series import Summed, model_versions, windows
-from worker.opinion.queries.sums import Sums, add_cells, merge_forms
+from worker.opinion.queries.capping import Capped, capped
+from worker.opinion.queries.series import model_versions, windows
+from worker.opinion.queries.sums import Sums, add_cells, merge_forms, parts_of, require_mentions
 from worker.opinion.reader import Cells, Forms
-
-HOUR_S = WIDTH_S["hour"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +23,7 @@ class Tallied:
         missing_at_most: of an entity, how many mentions the approximate count can lack.
         authors_capped: how many authors' weights were cut.
         author_can_hide: posts that an author whom the bounded lists lost can have in the window at most; None where
-            authors are not known (minutes, and hours older than `POLYVOX_RETENTION_DETAILS_S`): nobody is capped and
-            each post is a cluster.
+            authors are forgotten (after `POLYVOX_RETENTION_DETAILS_S`): nobody is capped and each post is a cluster.
     """
 
     bucket: Bucket
@@ -49,14 +46,11 @@ class Cap:
 async def tallies(sums: Sums, window: Window, where: Where, cap: Cap) -> list[Tallied]:
     """See `Queries.tallies`."""
     found = await windows(sums, window, where)
-    by_hour = await _by_hour(sums, found, where)
+    written = await _written(sums, [bucket for each in found for bucket in each.buckets], where.entity)
     answers = []
     for each in found:
-        authors = _authors(each, by_hour)
-        cells = counted(each.cells, cap.counting)
-        most = max(1.0, cap.author_max_share * sum(measures.analysed for measures in cells.values()))
-        named = {} if authors is None else {name: counted(one, cap.counting) for name, one in authors.cells.items()}
-        weighted = capped(cells, named, most)
+        authors = _authors(each.buckets, written, where.entity)
+        weighted = _weighted(each.cells, authors, cap)
         answers.append(
             Tallied(
                 bucket=each.buckets[-1],
@@ -80,24 +74,46 @@ def counted(cells: Mapping[Cell, Measures], counting: Counting) -> Cells:
     return merged
 
 
-async def _by_hour(sums: Sums, found: Sequence[Summed], where: Where) -> dict[Bucket, Forms]:
-    """What authors wrote in each hour of the windows that still has it."""
-    hours = sorted({hour for each in found for bucket in each.buckets for hour in hours_of(bucket)})
-    kept = [hour for hour in hours if sums.details_kept(hour)]
-    form = where.entity
-    return dict(zip(kept, await sums.authors(kept, form), strict=True))
+async def entity_tallies(
+    sums: Sums, bucket: Bucket, entities: Sequence[str], cap: Cap
+) -> dict[str, Mapping[Cell, Tally]]:
+    """See `Queries.entity_tallies`."""
+    require_mentions([bucket], EVERYTHING)
+    [found] = await sums.forms([bucket], entities)
+    parts = _known_by(bucket, of_mentions=True)
+    lists = await sums.mention_authors(parts, entities) if all(map(sums.details_kept, parts)) else []
+    return {
+        entity: _weighted(cells, merge_forms(each[entity] for each in lists), cap).cells
+        for entity, cells in found.cells.items()
+    }
 
 
-def _authors(each: Summed, by_hour: Mapping[Bucket, Forms]) -> Forms | None:
-    """What authors wrote in one window; None when not all of its hours tell."""
-    hours = [hour for bucket in each.buckets for hour in hours_of(bucket)]
-    if not hours or any(hour not in by_hour for hour in hours):
-        return None
-    return merge_forms(by_hour[hour] for hour in hours)
+def _weighted(cells: Mapping[Cell, Measures], authors: Forms | None, cap: Cap) -> Capped:
+    """Cells in one way of counting, and no author above the cap."""
+    counting = cap.counting
+    all_cells = counted(cells, counting)
+    most = max(1.0, cap.author_max_share * sum(measures.analysed for measures in all_cells.values()))
+    named = {} if authors is None else {name: counted(one, counting) for name, one in authors.cells.items()}
+    return capped(all_cells, named, most)
 
 
-def hours_of(bucket: Bucket) -> list[Bucket]:
-    """The hours that a bucket consists of; none for a part of an hour."""
-    if bucket.level not in ("hour", "day"):
-        return []
-    return [Bucket("hour", start_s) for start_s in range(bucket.start_s, bucket.end_s, HOUR_S)]
+async def _written(sums: Sums, buckets: Iterable[Bucket], entity: str | None) -> dict[Bucket, Forms]:
+    """What authors wrote, or how often they mentioned an entity, in each part of some buckets that still tells."""
+    parts = sorted({part for bucket in buckets for part in _known_by(bucket, of_mentions=entity is not None)})
+    kept = [part for part in parts if sums.details_kept(part)]
+    if entity is None:
+        lists = await sums.authors(kept)
+    else:
+        lists = [found[entity] for found in await sums.mention_authors(kept, [entity])]
+    return dict(zip(kept, lists, strict=True))
+
+
+def _authors(buckets: Iterable[Bucket], written: Mapping[Bucket, Forms], entity: str | None) -> Forms | None:
+    """What authors wrote in one window; None when not all of its parts tell."""
+    parts = [part for bucket in buckets for part in _known_by(bucket, of_mentions=entity is not None)]
+    return merge_forms(written[part] for part in parts) if all(part in written for part in parts) else None
+
+
+def _known_by(bucket: Bucket, *, of_mentions: bool) -> list[Bucket]:
+    """The parts of a bucket by which authors are counted: hours, or posts by the minute, mentions by five."""
+    return parts_of(bucket, "hour") or parts_of(bucket, "five_minutes" if of_mentions else "minute")
