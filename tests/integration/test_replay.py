@@ -138,11 +138,11 @@ class Case:
         for bucket, forms in zip(stored.mentions, await reader.forms(SHARD, stored.mentions, FORMS), strict=True):
             found[f"{bucket} forms"] = forms
         hours = [bucket for bucket in stored.posts if bucket.level == "hour"]
-        for name, read in (("authors", reader.authors), ("samples", reader.samples)):
-            found |= {f"{hour} {name}": one for hour, one in zip(hours, await read(SHARD, hours), strict=True)}
-        for form in FORMS:
-            found[f"authors of {form}"] = await reader.mention_authors(SHARD, hours, form)
-            found[f"samples of {form}"] = await reader.form_samples(SHARD, hours, form)
+        found["authors"] = await reader.authors(SHARD, [bucket for bucket in stored.posts if bucket.level != "day"])
+        mentioned = [bucket for bucket in stored.mentions if bucket.level != "day"]
+        found["authors of forms"] = await reader.mention_authors(SHARD, mentioned, FORMS)
+        found["samples"] = await reader.samples(SHARD, hours)
+        found["samples of forms"] = [await reader.form_samples(SHARD, hours, form) for form in FORMS]
         return found
 
     async def staged(self) -> list[str]:
