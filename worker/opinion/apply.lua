@@ -45,17 +45,14 @@ local DETAILS = {
   h = { authors = true, mention_authors = true, samples = true, form_samples = true },
 }
 
-local function level_of(bucket)
-  return string.sub(batch.buckets[bucket][1], 1, 1)
-end
-
-local function keeps(bucket, kind)
-  return DETAILS[level_of(bucket)][kind]
+local kept = {}
+for index, bucket in ipairs(batch.buckets) do
+  kept[index] = DETAILS[string.sub(bucket[1], 1, 1)]
 end
 
 -- Nothing asks for an author's scores, and there are many buckets shorter than an hour.
 local function add_for_author(bucket, kind, name, cell, measures)
-  if level_of(bucket) ~= 'h' then
+  if kept[bucket] ~= DETAILS.h then
     measures = { measures[1], measures[2], measures[3], measures[4], 0, 0 }
   end
   add(within(within(within(details, bucket), kind), name), cell, measures)
@@ -76,11 +73,11 @@ end
 
 local function count_mention_details(row, form, measures)
   for _, bucket in ipairs(row.details) do
-    if row.author > 0 and keeps(bucket, 'mention_authors') then
+    if row.author > 0 and kept[bucket].mention_authors then
       local name = batch.authors[row.author] .. SEPARATOR .. form
       add_for_author(bucket, 'mention_authors', name, row.form_cell, measures)
     end
-    if keeps(bucket, 'form_samples') then
+    if kept[bucket].form_samples then
       offer(within(within(details, bucket), 'form_samples'), form, row, measures)
     end
   end
@@ -88,10 +85,10 @@ end
 
 local function count_details(row)
   for _, bucket in ipairs(row.details) do
-    if row.author > 0 and keeps(bucket, 'authors') then
+    if row.author > 0 and kept[bucket].authors then
       add_for_author(bucket, 'authors', batch.authors[row.author], row.cell, row.measures)
     end
-    if keeps(bucket, 'samples') then
+    if kept[bucket].samples then
       offer(within(within(details, bucket), 'samples'), row.cell, row, row.measures)
     end
   end
@@ -182,7 +179,7 @@ end
 number_cells()
 for index, kinds in pairs(details) do
   local suffix, expires_at_s = batch.buckets[index][1], batch.buckets[index][3]
-  local authors_limit = level_of(index) == 'h' and batch.authors_limit or batch.fine_authors_limit
+  local authors_limit = kept[index] == DETAILS.h and batch.authors_limit or batch.fine_authors_limit
   for kind, sums in pairs(kinds) do
     local key = prefix .. ':' .. kind .. ':' .. suffix
     if kind == 'samples' or kind == 'form_samples' then

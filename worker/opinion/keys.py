@@ -101,5 +101,5 @@ def parse_samples(value: str) -> list[Sample]:
 
 
 def parse_measures(value: str) -> Measures:
-    """The measures of one field."""
+    """The measures of one field; scores that are 0 are left out."""
     return Measures(*map(int, value.split(" ")))

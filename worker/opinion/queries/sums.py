@@ -148,10 +148,25 @@ def merge_forms(parts: Iterable[Forms]) -> Forms:
     """The sum of several shards or buckets: what a name can lack in them adds up."""
     merged = Forms()
     for part in parts:
-        merged.lost += part.lost
-        for form, cells in part.cells.items():
-            add_cells(merged.cells.setdefault(form, {}), cells)
+        add_forms(merged, part)
     return merged
+
+
+def add_forms(into: Forms, part: Forms) -> None:
+    """Add what is counted by name to what is."""
+    into.lost += part.lost
+    for form, cells in part.cells.items():
+        add_cells(into.cells.setdefault(form, {}), cells)
+
+
+def take_forms(off: Forms, part: Forms) -> None:
+    """Take what was added off again: integers, so nothing of it stays."""
+    off.lost -= part.lost
+    for form, cells in part.cells.items():
+        left = {cell: measures.minus(cells.get(cell, NOTHING)) for cell, measures in off.cells[form].items()}
+        off.cells[form] = {cell: measures for cell, measures in left.items() if measures.analysed}
+        if not off.cells[form]:
+            del off.cells[form]
 
 
 def completeness_of(posts: Posts) -> Completeness:

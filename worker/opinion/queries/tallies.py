@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from worker.opinion.answers import EVERYTHING, Completeness, Counting, Where, Window, takes_copies
-from worker.opinion.cells import Bucket, Cell, Measures
+from worker.opinion.cells import Bucket, Cell, Level, Measures
 from worker.opinion.index.tally import Tally
 from worker.opinion.queries.capping import Capped, capped
 from worker.opinion.queries.series import model_versions, windows
-from worker.opinion.queries.sums import Sums, add_cells, merge_forms, parts_of, require_mentions
+from worker.opinion.queries.sums import (
+    Sums,
+    add_cells,
+    add_forms,
+    merge_forms,
+    parts_of,
+    require_mentions,
+    take_forms,
+)
 from worker.opinion.reader import Cells, Forms
 
 
@@ -46,10 +54,10 @@ class Cap:
 async def tallies(sums: Sums, window: Window, where: Where, cap: Cap) -> list[Tallied]:
     """See `Queries.tallies`."""
     found = await windows(sums, window, where)
-    written = await _written(sums, [bucket for each in found for bucket in each.buckets], where.entity)
+    windows_parts = [_known_by(each.buckets, of_mentions=where.entity is not None) for each in found]
+    written = await _written(sums, sorted(set().union(*windows_parts)), where.entity, cap.counting)
     answers = []
-    for each in found:
-        authors = _authors(each.buckets, written, where.entity)
+    for each, authors in zip(found, _sliding(windows_parts, written), strict=True):
         weighted = _weighted(each.cells, authors, cap)
         answers.append(
             Tallied(
@@ -80,40 +88,56 @@ async def entity_tallies(
     """See `Queries.entity_tallies`."""
     require_mentions([bucket], EVERYTHING)
     [found] = await sums.forms([bucket], entities)
-    parts = _known_by(bucket, of_mentions=True)
-    lists = await sums.mention_authors(parts, entities) if all(map(sums.details_kept, parts)) else []
+    parts = _known_by([bucket], of_mentions=True)
+    lists = await sums.mention_authors(sorted(parts), entities) if all(map(sums.details_kept, parts)) else []
     return {
-        entity: _weighted(cells, merge_forms(each[entity] for each in lists), cap).cells
+        entity: _weighted(cells, merge_forms(_counted(each[entity], cap.counting) for each in lists), cap).cells
         for entity, cells in found.cells.items()
     }
 
 
 def _weighted(cells: Mapping[Cell, Measures], authors: Forms | None, cap: Cap) -> Capped:
-    """Cells in one way of counting, and no author above the cap."""
-    counting = cap.counting
-    all_cells = counted(cells, counting)
-    most = max(1.0, cap.author_max_share * sum(measures.analysed for measures in all_cells.values()))
-    named = {} if authors is None else {name: counted(one, counting) for name, one in authors.cells.items()}
-    return capped(all_cells, named, most)
+    """Cells in one way of counting, as authors are already, and none of these above the cap."""
+    whole = counted(cells, cap.counting)
+    most = max(1.0, cap.author_max_share * sum(measures.analysed for measures in whole.values()))
+    return capped(whole, {} if authors is None else authors.cells, most)
 
 
-async def _written(sums: Sums, buckets: Iterable[Bucket], entity: str | None) -> dict[Bucket, Forms]:
-    """What authors wrote, or how often they mentioned an entity, in each part of some buckets that still tells."""
-    parts = sorted({part for bucket in buckets for part in _known_by(bucket, of_mentions=entity is not None)})
+async def _written(sums: Sums, parts: Sequence[Bucket], entity: str | None, counting: Counting) -> dict[Bucket, Forms]:
+    """What authors wrote, or how often they mentioned an entity, in each part that still tells."""
     kept = [part for part in parts if sums.details_kept(part)]
     if entity is None:
         lists = await sums.authors(kept)
     else:
         lists = [found[entity] for found in await sums.mention_authors(kept, [entity])]
-    return dict(zip(kept, lists, strict=True))
+    return {part: _counted(found, counting) for part, found in zip(kept, lists, strict=True)}
 
 
-def _authors(buckets: Iterable[Bucket], written: Mapping[Bucket, Forms], entity: str | None) -> Forms | None:
-    """What authors wrote in one window; None when not all of its parts tell."""
-    parts = [part for bucket in buckets for part in _known_by(bucket, of_mentions=entity is not None)]
-    return merge_forms(written[part] for part in parts) if all(part in written for part in parts) else None
+def _counted(authors: Forms, counting: Counting) -> Forms:
+    """What authors wrote in one way of counting; without those of whom nothing counts."""
+    named = {name: counted(cells, counting) for name, cells in authors.cells.items()}
+    return Forms({name: cells for name, cells in named.items() if cells}, authors.lost)
 
 
-def _known_by(bucket: Bucket, *, of_mentions: bool) -> list[Bucket]:
-    """The parts of a bucket by which authors are counted: hours, or posts by the minute, mentions by five."""
-    return parts_of(bucket, "hour") or parts_of(bucket, "five_minutes" if of_mentions else "minute")
+def _sliding(windows_parts: Sequence[Set[Bucket]], written: Mapping[Bucket, Forms]) -> Iterator[Forms | None]:
+    """What authors wrote in each window until the next is asked for; None where not all of its parts tell.
+
+    Neighbours share most of their parts: only what is new is added, and what has left is taken off.
+    """
+    running, inside = Forms(), frozenset[Bucket]()
+    for parts in windows_parts:
+        if parts <= written.keys():
+            for part in parts - inside:
+                add_forms(running, written[part])
+            for part in inside - parts:
+                take_forms(running, written[part])
+            inside = frozenset(parts)
+            yield running
+        else:
+            yield None
+
+
+def _known_by(buckets: Iterable[Bucket], *, of_mentions: bool) -> set[Bucket]:
+    """The parts of buckets by which authors are counted: hours, or posts by the minute, mentions by five."""
+    fine: Level = "five_minutes" if of_mentions else "minute"
+    return {part for bucket in buckets for part in parts_of(bucket, "hour") or parts_of(bucket, fine)}
