@@ -76,6 +76,21 @@ def test_lists_of_minutes_have_a_limit_of_their_own(opens: Opens) -> None:
     run(opens, body, authors_per_minute=8)
 
 
+def test_who_gets_loud_stays(opens: Opens) -> None:
+    """What is trimmed is the fewest posts after a batch, not before it."""
+
+    async def body(opened: Opened) -> None:
+        outcomes = [post(i, Words(author=name, at_s=FIVE_S, language=name * 2)) for i, name in enumerate("abbcaaa")]
+        await opened.apply(outcomes[:3], None, 3)
+        await opened.apply(outcomes[3:], 3, 7)
+        [minute] = await opened.reader.authors(SHARD, MINUTES[:1])
+        [cells] = minute.cells.values()
+        assert {cell.language: measures.analysed for cell, measures in cells.items()} == {"aa": 4}
+        assert minute.lost == 2
+
+    run(opens, body, authors_per_minute=2)
+
+
 def test_five_minutes_cap_a_loud_author_to_his_share(opens: Opens) -> None:
     """Half of a window's posts, over all its minutes: to answers and to detectors he is a tenth, and one cluster."""
 

@@ -250,6 +250,24 @@ POSTS = History({"dead-letters": [], "enriched": [post(n, Words(at_s=NOW_S - 30 
 ONE_BY_ONE = [("enriched", 1)] * 30
 
 
+def test_every_kind_of_key_comes_back(redis_url: str) -> None:
+    """Of days that were dropped wholly: posts, mentions and forms, authors and samples, at each of their levels."""
+    words = [Words(author=f"author {n % 3}", entities=["Apple"], at_s=NOW_S - 30 * n) for n in range(30)]
+    history = History({"dead-letters": [], "enriched": [post(n, each) for n, each in enumerate(words)]})
+
+    async def body(case: Case) -> None:
+        before, names = await caught_up(case), await case.keys_of(TODAY)
+        kinds = {name.removeprefix(f"{keys.prefix(SHARD)}:").rpartition(":")[0] for name in names}
+        assert {"authors:m", "authors:h", "mention_authors:f", "mention_authors:h", "form_samples:h"} <= kinds
+        for name in names:
+            await case.damage(name, "drop")
+        await case.replay(TODAY)
+        assert await case.keys_of(TODAY) == names
+        assert await case.state() == before
+
+    run(redis_url, history, body)
+
+
 def test_other_days_stay_as_they_are(redis_url: str) -> None:
     """Damage outside of the days is neither healed nor copied, and its keys are the same."""
 
