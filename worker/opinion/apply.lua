@@ -50,12 +50,16 @@ for index, bucket in ipairs(batch.buckets) do
   kept[index] = DETAILS[string.sub(bucket[1], 1, 1)]
 end
 
--- Nothing asks for an author's scores, and there are many buckets shorter than an hour.
-local function add_for_author(bucket, kind, name, cell, measures)
-  if kept[bucket] ~= DETAILS.h then
-    measures = { measures[1], measures[2], measures[3], measures[4], 0, 0 }
+-- Nothing asks for an author's scores.
+local function add_labels(sums, cell, measures)
+  local sum = sums[cell]
+  if not sum then
+    sums[cell] = { measures[1], measures[2], measures[3], measures[4], 0, 0 }
+    return
   end
-  add(within(within(within(details, bucket), kind), name), cell, measures)
+  for label = 1, 4 do
+    sum[label] = sum[label] + measures[label]
+  end
 end
 
 local function label_of(measures)
@@ -72,24 +76,26 @@ local function offer(samples, name, row, measures)
 end
 
 local function count_mention_details(row, form, measures)
+  local name = row.author > 0 and batch.authors[row.author] .. SEPARATOR .. form
   for _, bucket in ipairs(row.details) do
-    if row.author > 0 and kept[bucket].mention_authors then
-      local name = batch.authors[row.author] .. SEPARATOR .. form
-      add_for_author(bucket, 'mention_authors', name, row.form_cell, measures)
+    local found = within(details, bucket)
+    if name and kept[bucket].mention_authors then
+      add_labels(within(within(found, 'mention_authors'), name), row.form_cell, measures)
     end
     if kept[bucket].form_samples then
-      offer(within(within(details, bucket), 'form_samples'), form, row, measures)
+      offer(within(found, 'form_samples'), form, row, measures)
     end
   end
 end
 
 local function count_details(row)
   for _, bucket in ipairs(row.details) do
+    local found = within(details, bucket)
     if row.author > 0 and kept[bucket].authors then
-      add_for_author(bucket, 'authors', batch.authors[row.author], row.cell, row.measures)
+      add_labels(within(within(found, 'authors'), batch.authors[row.author]), row.cell, row.measures)
     end
     if kept[bucket].samples then
-      offer(within(within(details, bucket), 'samples'), row.cell, row, row.measures)
+      offer(within(found, 'samples'), row.cell, row, row.measures)
     end
   end
 end

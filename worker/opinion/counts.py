@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from worker.opinion import keys
-from worker.opinion.cells import DETAILS, LABELS, NOTHING, Bucket, Cell, Measures, Outcome, Sample
+from worker.opinion.cells import DETAILS, LABELS, NOTHING, Bucket, Cell, Detail, Measures, Outcome, Sample
 from worker.opinion.increments import Increments
 from worker.opinion.reader import Cells, Details, Forms, Posts
 
@@ -64,7 +64,7 @@ class Counts:
         self._count_post(added, added.cell)
         sample = Sample(added.priority, original, LABELS[added.measures.index(1)])
         for bucket in added.details:
-            _count_authors(self.details[bucket], bucket, added, added.cell)
+            _count_authors(self.details[bucket], DETAILS[bucket.level], added, added.cell)
             if "samples" in DETAILS[bucket.level]:
                 _offer_samples(self.details[bucket], added, added.cell, sample)
 
@@ -94,20 +94,15 @@ class Counts:
             counts[name] = counts.get(name, 0) + 1
 
 
-def _count_authors(details: Details, bucket: Bucket, added: Increments, cell: Cell) -> None:
+def _count_authors(details: Details, kinds: Collection[Detail], added: Increments, cell: Cell) -> None:
     """Count a post and its mentions for their author; as `count_details` in `apply.lua` does."""
-    kinds, author = DETAILS[bucket.level], added.author
+    author = added.author
     if author and "authors" in kinds:
-        _add(details.authors.cells.setdefault(author, {}), cell, _of_author(bucket, added.measures))
+        _add(details.authors.cells.setdefault(author, {}), cell, added.measures.without_scores)
     for mention in added.mentions if author and "mention_authors" in kinds else ():
         if mention.form:
             of_form = details.mention_authors.cells.setdefault(keys.author_of_form(author, mention.form), {})
-            _add(of_form, cell.of_form, _of_author(bucket, mention.measures))
-
-
-def _of_author(bucket: Bucket, measures: Measures) -> Measures:
-    """What is kept of an author's measures: nothing asks for scores, and there are many short buckets."""
-    return measures if bucket.level == "hour" else measures.without_scores
+            _add(of_form, cell.of_form, mention.measures.without_scores)
 
 
 def _offer_samples(details: Details, added: Increments, cell: Cell, sample: Sample) -> None:

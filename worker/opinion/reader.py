@@ -47,8 +47,8 @@ class Details:
     """Who wrote the posts of one bucket and shard, and which posts they are; what `DETAILS` names for its level.
 
     Args:
-        authors: posts by author, approximate as forms are; without scores in what is shorter than an hour.
-        mention_authors: mentions by author and form (`keys.author_of_form`), approximate too, without scores alike.
+        authors: posts by author, approximate as forms are, and without scores.
+        mention_authors: mentions by author and form (`keys.author_of_form`), alike.
         samples, form_samples: some posts of each cell, and of each form that is counted by name.
     """
 
