@@ -138,7 +138,7 @@ class Settings(BaseSettings):
         500, ge=1, description="authors counted by themselves per hour and partition; as many again for mentions"
     )
     authors_per_minute: int = Field(
-        60, ge=1, description="as many per minute and partition; as many again for mentions by five minutes"
+        60, ge=1, description="the same per minute and partition; as many again for mentions per five minutes"
     )
     author_key: SecretStr | None = Field(
         None, description="secret of the keyed hashes of authors; none: a random one, kept in Redis beside them"
