@@ -179,6 +179,22 @@ def test_what_is_listed_never_exceeds_the_cells(words: Sequence[Words], size: in
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("size", [1, 10, 100])
+def test_who_exceeds_the_default_share_is_never_lost(size: int) -> None:
+    """One post in 19, after 15 others who write as much, among many who write once: the minute has all his posts."""
+
+    async def main() -> None:
+        store = MemoryStore(settings(author_key=KEY), clock())
+        names = [
+            f"rival {i % 19}" if i % 19 < 15 else "loud" if i % 19 == 15 else f"author {i}" for i in range(19 * 50)
+        ]
+        await applied(store, [post(i, Words(author=name, at_s=FIVE_S)) for i, name in enumerate(names)], size)
+        [minute] = await store.authors(SHARD, MINUTES[:1])
+        assert minute.cells[author_hash(KEY.encode())("loud")] == {CELL: Measures(positive=50)}
+
+    asyncio.run(main())
+
+
 @pytest.mark.integration
 @given(words=st.lists(WORDS, max_size=40), size=st.integers(1, 12), limit=st.integers(1, 6))
 @hypothesis_settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
