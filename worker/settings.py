@@ -112,7 +112,9 @@ class Settings(BaseSettings):
     retention_hour_s: int = Field(35 * DAY_S, ge=DAY_S, description="how long hour cells are kept")
     retention_day_s: int = Field(400 * DAY_S, ge=DAY_S, description="how long day cells are kept")
     retention_details_s: int = Field(
-        2 * DAY_S, ge=3600, description="how long authors' sums and sample posts of an hour are kept; up to the hours'"
+        2 * DAY_S,
+        ge=3600,
+        description="how long authors' sums and sample posts are kept; as long as their cells at most",
     )
     guard_retention_s: int = Field(
         14 * DAY_S,
@@ -135,11 +137,14 @@ class Settings(BaseSettings):
     authors_per_window: int = Field(
         500, ge=1, description="authors counted by themselves per hour and partition; as many again for mentions"
     )
+    authors_per_minute: int = Field(
+        60, ge=1, description="the same per minute and partition; as many again for mentions per five minutes"
+    )
     author_key: SecretStr | None = Field(
         None, description="secret of the keyed hashes of authors; none: a random one, kept in Redis beside them"
     )
     author_max_share: float = Field(
-        0.05, gt=0, le=1, description="most that one author weighs in a window of hours or days; 1 caps nobody"
+        0.05, gt=0, le=1, description="most that one author weighs in a window; 1 caps nobody"
     )
     aggregate_batch: int = Field(512, ge=1, description="outcomes applied in one Redis call, at most")
     aggregate_wait_ms: int = Field(
@@ -153,9 +158,7 @@ class Settings(BaseSettings):
     alert_false_per_day: float = Field(
         1.0, gt=0, description="false alerts a day that the whole installation may raise, over all keys together"
     )
-    alert_window: Literal["five_minutes", "hour"] = Field(
-        "five_minutes", description="the windows that are watched; those of an hour cap the weight of authors"
-    )
+    alert_window: Literal["five_minutes", "hour"] = Field("five_minutes", description="the windows that are watched")
     alert_settling_s: int = Field(
         300, ge=0, description="a window is read once, when event time is so far beyond its end; later posts come late"
     )

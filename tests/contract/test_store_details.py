@@ -11,7 +11,18 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tests.contract.test_store import NOW, TODAY, Opened, Opens, opens, run
-from tests.opinion_outcomes import NOW_S, SHARD, Words, clock, exact_state, implied_state, position, post, settings
+from tests.opinion_outcomes import (
+    NOW_S,
+    SHARD,
+    Words,
+    buckets_around,
+    clock,
+    exact_state,
+    implied_state,
+    position,
+    post,
+    settings,
+)
 from worker.opinion.answers import Where, Window
 from worker.opinion.cells import Bucket, Cell, Outcome, Sample
 from worker.opinion.client import Link
@@ -21,6 +32,7 @@ from worker.opinion.reader import Reader, RedisReader
 from worker.opinion.store import AggregateStore, Consumed
 
 __all__ = ["opens"]
+FORMS = ("org:Apple", "org:Berlin")
 HOUR = Bucket("hour", NOW_S // 3600 * 3600)
 THIS_HOUR = Window("hour", NOW, NOW)
 
@@ -52,11 +64,11 @@ def test_authors_are_counted_by_hashes_alone(opens: Opens) -> None:
         [authors] = await opened.reader.authors(SHARD, [HOUR])
         assert sorted(sum(one.analysed for one in cells.values()) for cells in authors.cells.values()) == [1, 3]
         assert all(len(name) == 12 for name in authors.cells)
-        [of_form] = await opened.reader.mention_authors(SHARD, [HOUR], "org:Apple")
-        [(name, cells)] = of_form.cells.items()
+        [of_forms] = await opened.reader.mention_authors(SHARD, [HOUR], ["org:Apple", "org:Pear"])
+        [(name, cells)] = of_forms["org:Apple"].cells.items()
         assert name in authors.cells
         assert sum(one.positive for one in cells.values()) == 3
-        assert (await opened.reader.mention_authors(SHARD, [HOUR], "org:Pear"))[0].cells == {}
+        assert of_forms["org:Pear"].cells == {}
 
     run(opens, body)
 
@@ -114,7 +126,7 @@ def test_samples_of_forms_go_with_their_forms(opens: Opens) -> None:
 
 
 def test_details_of_old_hours_are_not_made(opens: Opens) -> None:
-    """A post that comes when its hour's authors are forgotten counts in the hour, and makes no key that would stay."""
+    """A post that comes when its authors are forgotten counts in the hour, and makes no key that would stay."""
 
     async def body(opened: Opened) -> None:
         await opened.apply([post(0, Words(author="ann", at_s=NOW_S - 3 * 86_400))], None, 1)
@@ -140,15 +152,12 @@ WORDS = st.builds(
 async def details(reader: Reader) -> list[object]:
     """All that is kept of authors and samples; authors by what they wrote, since keys differ."""
     hours = [HOUR, Bucket("hour", HOUR.start_s - 3600)]
-    found: list[object] = []
-    for authors in (
-        await reader.authors(SHARD, hours),
-        await reader.mention_authors(SHARD, hours, "org:Apple"),
-        await reader.mention_authors(SHARD, hours, "org:Berlin"),
-    ):
-        found += [sorted(sorted(cells.items()) for cells in each.cells.values()) for each in authors]
+    authors = await reader.authors(SHARD, [*hours, *buckets_around("minute")])
+    for of_forms in await reader.mention_authors(SHARD, [*hours, *buckets_around("five_minutes")], FORMS):
+        authors += [of_forms[form] for form in FORMS]
+    found: list[object] = [sorted(sorted(cells.items()) for cells in each.cells.values()) for each in authors]
     samples = await reader.samples(SHARD, hours)
-    return [*found, samples, *[await reader.form_samples(SHARD, hours, form) for form in ("org:Apple", "org:Berlin")]]
+    return [*found, samples, *[await reader.form_samples(SHARD, hours, form) for form in FORMS]]
 
 
 @pytest.mark.integration

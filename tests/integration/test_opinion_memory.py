@@ -37,7 +37,7 @@ def test_a_post_takes_no_more_memory_than_stated(redis_url: str, posts_per_s: fl
     asyncio.run(main())
 
 
-DETAILS = ("authors:h", "mention_authors:h", "samples:h", "form_samples:h")
+DETAILS = ("authors:m", "authors:h", "mention_authors:f", "mention_authors:h", "samples:h", "form_samples:h")
 
 
 def test_the_index_of_stories_is_bounded(redis_url: str) -> None:

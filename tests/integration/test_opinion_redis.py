@@ -326,8 +326,10 @@ def test_buckets_vanish_with_their_retention(redis_url: str) -> None:
         now_s = SystemClock().unix_ms() // 1000
         store = AggregateStore(link, settings(retention_minute_s=3600))
         at_s = now_s - 1800
-        await store.apply(SHARD, Consumed("enriched", 0, None, 1), [post(0, Words(at_s=at_s, entities=["Apple"]))])
+        words = Words(at_s=at_s, author="ann", entities=["Apple"])
+        await store.apply(SHARD, Consumed("enriched", 0, None, 1), [post(0, words)])
         kept_s = {"posts:m": (60, 3600), "posts:h": (3600, 35 * 86_400), "posts:d": (86_400, 400 * 86_400)}
+        kept_s |= {"authors:m": (60, 3600), "mention_authors:f": (300, 3600), "authors:h": (3600, 2 * 86_400)}
         for kind, (width_s, retention_s) in kept_s.items():
             start_s = at_s // width_s * width_s
             ttl_s = await link.redis.ttl(f"{keys.prefix(SHARD)}:{kind}:{start_s}")

@@ -138,11 +138,11 @@ class Case:
         for bucket, forms in zip(stored.mentions, await reader.forms(SHARD, stored.mentions, FORMS), strict=True):
             found[f"{bucket} forms"] = forms
         hours = [bucket for bucket in stored.posts if bucket.level == "hour"]
-        for name, read in (("authors", reader.authors), ("samples", reader.samples)):
-            found |= {f"{hour} {name}": one for hour, one in zip(hours, await read(SHARD, hours), strict=True)}
-        for form in FORMS:
-            found[f"authors of {form}"] = await reader.mention_authors(SHARD, hours, form)
-            found[f"samples of {form}"] = await reader.form_samples(SHARD, hours, form)
+        found["authors"] = await reader.authors(SHARD, [bucket for bucket in stored.posts if bucket.level != "day"])
+        mentioned = [bucket for bucket in stored.mentions if bucket.level != "day"]
+        found["authors of forms"] = await reader.mention_authors(SHARD, mentioned, FORMS)
+        found["samples"] = await reader.samples(SHARD, hours)
+        found["samples of forms"] = [await reader.form_samples(SHARD, hours, form) for form in FORMS]
         return found
 
     async def staged(self) -> list[str]:
@@ -248,6 +248,24 @@ def test_the_outcome_that_was_applied_first_stays(redis_url: str, analysed_first
 
 POSTS = History({"dead-letters": [], "enriched": [post(n, Words(at_s=NOW_S - 30 * n)) for n in range(30)]})
 ONE_BY_ONE = [("enriched", 1)] * 30
+
+
+def test_every_kind_of_key_comes_back(redis_url: str) -> None:
+    """Of days that were dropped wholly: posts, mentions and forms, authors and samples, at each of their levels."""
+    words = [Words(author=f"author {n % 3}", entities=["Apple"], at_s=NOW_S - 30 * n) for n in range(30)]
+    history = History({"dead-letters": [], "enriched": [post(n, each) for n, each in enumerate(words)]})
+
+    async def body(case: Case) -> None:
+        before, names = await caught_up(case), await case.keys_of(TODAY)
+        kinds = {name.removeprefix(f"{keys.prefix(SHARD)}:").rpartition(":")[0] for name in names}
+        assert {"authors:m", "authors:h", "mention_authors:f", "mention_authors:h", "form_samples:h"} <= kinds
+        for name in names:
+            await case.damage(name, "drop")
+        await case.replay(TODAY)
+        assert await case.keys_of(TODAY) == names
+        assert await case.state() == before
+
+    run(redis_url, history, body)
 
 
 def test_other_days_stay_as_they_are(redis_url: str) -> None:

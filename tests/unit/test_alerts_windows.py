@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
@@ -71,6 +72,23 @@ def test_the_most_mentioned_entities_are_watched() -> None:
     }
     stretch = asyncio.run(stored(outcomes).stretch(Key("entity", ("org:Other",)), Span(START_S - 300, SPAN.end_s)))
     assert sum(tally.weight for tally in stretch.entities["org:Other"].values()) == 2
+
+
+def test_a_loud_author_is_one_voice_to_the_detectors() -> None:
+    """In five minutes, among an entity's mentions and in a stretch: a twentieth of the posts, one cluster."""
+    times = [START_S + 3 * number for number in range(100)]
+    loud = [Words(at_s=at_s, label="negative", author="loud", entities=["Acme"]) for at_s in times[:50]]
+    others = [Words(at_s=at_s, author=f"a{at_s}", entities=["Acme"]) for at_s in times[50:]]
+    outcomes = [post(number, words) for number, words in enumerate([*loud, *others])]
+    found = read(outcomes)
+    stretch = asyncio.run(stored(outcomes).stretch(Key("entity", ("org:Acme",)), SPAN))
+    for tally in (
+        found.posts[CELL],
+        found.entities["org:Acme"][CELL.of_form],
+        stretch.entities["org:Acme"][CELL.of_form],
+    ):
+        assert tally.negative == pytest.approx(0.05 * 100)
+        assert (tally.positive, tally.cluster_squares) == (50, pytest.approx(50 + 5**2))
 
 
 def test_an_empty_store_has_no_windows() -> None:

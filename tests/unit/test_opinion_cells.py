@@ -134,10 +134,24 @@ def test_common_languages_have_keys_of_their_own(tag: str) -> None:
 
 
 def test_details_are_kept_for_their_own_time() -> None:
-    """An author and a sample count in the hour of the post, unless those are forgotten already."""
-    assert of(post(0, Words(author="ann"))).details_hour == Bucket("hour", NOW_S // 3600 * 3600)
+    """Authors count in a post's minute, five minutes and hour, samples in the hour, unless forgotten already."""
+    assert of(post(0, Words(author="ann"))).details == (
+        Bucket("minute", (NOW_S - 30) // 60 * 60),
+        Bucket("hour", NOW_S // 3600 * 3600),
+        Bucket("five_minutes", (NOW_S - 30) // 300 * 300),
+    )
     late = of(post(0, Words(author="ann", at_s=NOW_S - 3 * 86_400)))
-    assert (late.details_hour, [bucket.level for bucket in late.buckets]) == (None, ["hour", "day"])
+    assert (late.details, [bucket.level for bucket in late.buckets]) == ((), ["hour", "day"])
+
+
+def test_details_of_minutes_are_kept_no_longer_than_minutes() -> None:
+    """Whichever of the two retentions is shorter."""
+    minute, hour = Bucket("minute", 60), Bucket("hour", 0)
+    short, long = (
+        Retention.of(settings(retention_minute_s=7200, retention_details_s=details_s)) for details_s in (3600, 86_400)
+    )
+    assert (short.details_expire_at_s(minute), short.details_expire_at_s(hour)) == (120 + 3600, 3600 + 3600)
+    assert (long.details_expire_at_s(minute), long.details_expire_at_s(hour)) == (120 + 7200, 3600 + 86_400)
 
 
 def test_a_mention_counts_under_its_id() -> None:

@@ -9,15 +9,17 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from tests.opinion_outcomes import NOW_S, Words, dead, post
+from tests.opinion_outcomes import NOW_S, SHARD, Words, dead, post
 from tests.unit.test_opinion_queries import MINUTE_S, OTHER, Scene, window
 from worker.opinion.answers import Where, Window
-from worker.opinion.cells import Cell, Measures
+from worker.opinion.cells import Bucket, Cell, Measures
 from worker.opinion.index.tally import Tally
 from worker.opinion.queries.capping import capped
 
 CELL = Cell("social", "en", "medtop:04000000", "analyzer:1.0.0+aaaaaaaa")
 HOUR = window("hour", NOW_S, NOW_S)
+FIVE_S = (NOW_S - 30) // 300 * 300
+FIVE = window("five_minutes", FIVE_S, FIVE_S + 1)
 
 
 def test_a_loud_author_weighs_no_more_than_the_cap() -> None:
@@ -62,17 +64,51 @@ def test_copies_count_as_asked() -> None:
 
 
 def test_where_authors_are_unknown_nobody_is_capped_and_it_is_said() -> None:
-    """By the minute, and beyond the retention of authors: each post is a cluster."""
-    scene = Scene(author_max_share=0.1)
-    scene.add([post(i, Words(author="loud")) for i in range(20)])
-    [minute] = asyncio.run(scene.queries.tallies(window("minute", NOW_S - 30, NOW_S - 30)))
-    assert (minute.cells[CELL].positive, minute.cells[CELL].cluster_squares) == (20, 20)
-    assert (minute.authors_capped, minute.author_can_hide) == (0, None)
-    [day] = asyncio.run(scene.queries.tallies(window("day", NOW_S, NOW_S)))
-    assert (day.cells[CELL].positive, day.author_can_hide) == (pytest.approx(2), 0)
-    scene.now.advance(3 * 86_400)
-    [later] = asyncio.run(scene.queries.tallies(HOUR))
-    assert (later.cells[CELL].positive, later.author_can_hide) == (20, None)
+    """Beyond the retention of authors, which may be shorter than that of minutes: each post is a cluster."""
+    scene = Scene(author_max_share=0.1, retention_details_s=3600)
+    scene.add([post(i, Words(author="loud", entities=["Apple"])) for i in range(20)])
+    minute, day = window("minute", NOW_S - 30, NOW_S - 30), window("day", NOW_S, NOW_S)
+    for asked in (minute, FIVE, HOUR):
+        [found] = asyncio.run(scene.queries.tallies(asked))
+        assert (found.cells[CELL].positive, found.author_can_hide) == (pytest.approx(2), 0)
+    scene.now.advance(3 * 3600)
+    for asked in (minute, FIVE, HOUR, day):
+        [found] = asyncio.run(scene.queries.tallies(asked))
+        assert (found.cells[CELL].positive, found.cells[CELL].cluster_squares) == (20, 20)
+        assert (found.authors_capped, found.author_can_hide) == (0, None)
+    of_entity = asyncio.run(scene.queries.entity_tallies(Bucket("five_minutes", FIVE_S), ["org:Apple"]))
+    assert of_entity["org:Apple"][CELL.of_form].positive == 20
+
+
+def test_the_mentions_of_entities_are_read_as_one_by_one() -> None:
+    """Of many at once the same tallies as of each alone, capped among its own mentions; none for one without any."""
+    scene = Scene(author_max_share=0.25)
+    names = ["Apple", "Apple", "Berlin"]
+    loud = [post(i, Words(label="negative", author="loud", entities=[names[i % 3]])) for i in range(30)]
+    scene.add([*loud, *[post(30 + i, Words(author=f"a{i}", entities=["Apple", "Berlin"])) for i in range(4)]])
+    for asked, bucket in ((FIVE, Bucket("five_minutes", FIVE_S)), (HOUR, Bucket("hour", NOW_S // 3600 * 3600))):
+        many = asyncio.run(scene.queries.entity_tallies(bucket, ["org:Apple", "org:Berlin", "org:Pear"]))
+        for entity in ("org:Apple", "org:Berlin"):
+            [alone] = asyncio.run(scene.queries.tallies(asked, Where(entity=entity)))
+            assert alone.authors_capped == 1
+            assert many[entity] == alone.cells
+        assert "org:Pear" not in many
+    with pytest.raises(ValueError, match="not by the minute"):
+        asyncio.run(scene.queries.entity_tallies(Bucket("minute", FIVE_S), ["org:Apple"]))
+
+
+def test_five_minutes_know_what_their_minutes_lost() -> None:
+    """An author is one over all minutes and partitions, and what he can hide in them adds up."""
+    scene = Scene(author_max_share=0.1, authors_per_minute=2)
+    for minute in range(5):
+        at_s = FIVE_S + 60 * minute
+        for shard in (SHARD, OTHER):
+            words = [Words(at_s=at_s, author=author) for author in ("loud", "loud", f"{minute}{shard}", f"{minute}")]
+            offset = 10 * minute
+            scene.add([post(offset + i, each, shard=shard) for i, each in enumerate(words)], shard)
+    [found] = asyncio.run(scene.queries.tallies(FIVE))
+    assert (found.authors_capped, found.author_can_hide) == (1, 10)
+    assert found.cells[CELL].weight == pytest.approx(4 + 20)
 
 
 def test_a_tally_knows_its_models_and_completeness() -> None:
@@ -117,12 +153,20 @@ def test_capping_never_adds_and_holds_for_everyone(
     sum_of=st.integers(1, 8),
 )
 def test_a_sliding_window_is_the_sum_of_its_buckets(at: list[int], sum_of: int) -> None:
-    """Each point holds exactly the posts of its minutes, copies, models and completeness too."""
+    """Each point holds exactly the posts of its minutes, copies, models and completeness too, each author once."""
     scene = Scene()
     start_s = MINUTE_S - 300
     scene.add(
         [
-            post(i, Words(at_s=start_s + offset_s, copy_of="a story" if i % 2 else None, language=f"l{i % 3}"))
+            post(
+                i,
+                Words(
+                    at_s=start_s + offset_s,
+                    copy_of="a story" if i % 2 else None,
+                    language=f"l{i % 3}",
+                    author=f"author {i % 4}",
+                ),
+            )
             for i, offset_s in enumerate(at)
         ]
     )
@@ -139,5 +183,6 @@ def test_a_sliding_window_is_the_sum_of_its_buckets(at: list[int], sum_of: int) 
         assert point.measures.analysed == point.completeness.analysed == len(inside)
         assert point.each_story_once.analysed == sum(i % 2 == 0 for i in inside)
         assert {cell.language for cell in found.cells} == {f"l{i % 3}" for i in inside}
-        assert sum(tally.weight for tally in found.cells.values()) == len(inside)
+        authors = len({i % 4 for i in inside})
+        assert sum(tally.weight for tally in found.cells.values()) == pytest.approx(authors)  # a post each at most
         assert bool(point.model_versions) == bool(inside)

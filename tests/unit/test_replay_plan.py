@@ -91,8 +91,9 @@ def test_counted_anew_is_what_was_counted_less_what_is_forgotten(age_s: int, wri
     one, then_ms = outcome(NOW_S - age_s), NOW_S * 1000
     now_ms = then_ms + later_s * 1000
     then, anew = increments(one, RETENTION, then_ms), counted_anew(Written(one, then_ms), ALWAYS, RETENTION, now_ms)
-    for name in ("buckets", "late_buckets", "mention_buckets"):
-        kept = [each for each in getattr(then, name) if RETENTION.expires_at_s(each) * 1000 > now_ms]
+    for name in ("buckets", "late_buckets", "mention_buckets", "details"):
+        expires_at_s = RETENTION.details_expire_at_s if name == "details" else RETENTION.expires_at_s
+        kept = [each for each in getattr(then, name) if expires_at_s(each) * 1000 > now_ms]
         assert list(getattr(anew, name)) == kept
     assert (anew.too_late, anew.cell, anew.mentions) == (then.too_late, then.cell, then.mentions)
     again = counted_anew(Written(one, then_ms), ALWAYS, RETENTION, now_ms)
@@ -101,11 +102,11 @@ def test_counted_anew_is_what_was_counted_less_what_is_forgotten(age_s: int, wri
 
 @given(age_s=st.integers(0, 3 * DAY_S), first=st.integers(-4, 0), count=st.integers(1, 3))
 def test_other_days_get_nothing(age_s: int, first: int, count: int) -> None:
-    """Each bucket, and the hour of authors and samples, is of the days that were asked for."""
+    """Each bucket, those of authors and samples too, is of the days that were asked for."""
     days = Days(TODAY_S + first * DAY_S, TODAY_S + (first + count) * DAY_S)
     for one in (outcome(NOW_S - age_s), dead(0, at_s=NOW_S - age_s)):
         anew = counted_anew(Written(one, NOW_S * 1000), days, RETENTION, NOW_S * 1000)
-        found = [*anew.buckets, *anew.late_buckets, *anew.mention_buckets, *filter(None, [anew.details_hour])]
+        found = [*anew.buckets, *anew.late_buckets, *anew.mention_buckets, *anew.details]
         assert all(days.start_s <= each.start_s and each.end_s <= days.end_s for each in found)
         whole = counted_anew(Written(one, NOW_S * 1000), ALWAYS, RETENTION, NOW_S * 1000)
         assert set(anew.buckets) == {each for each in whole.buckets if days.takes(each)}
@@ -119,4 +120,4 @@ def test_what_is_not_read_would_add_nothing(tolerance_s: int) -> None:
     written_ms = written_since_ms(days, configured) - 1
     latest = outcome(written_ms / 1000 + tolerance_s)
     anew = counted_anew(Written(latest, written_ms), days, RETENTION, NOW_S * 1000)
-    assert (anew.buckets, anew.mention_buckets, anew.details_hour) == ((), (), None)
+    assert (anew.buckets, anew.mention_buckets, anew.details) == ((), (), ())

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 
 from worker.alert_event import WindowCompleteness
 from worker.alerts.windows import WindowRead, watermark_ms
 from worker.opinion.answers import EVERYTHING, Where, Window
-from worker.opinion.cells import WIDTH_S, Bucket, Cell, Level, Measures
+from worker.opinion.cells import WIDTH_S, Bucket, Cell, Level
 from worker.opinion.index.tally import Tally
 from worker.opinion.queries import Queries, Tallied
 from worker.opinion.reader import Reader
@@ -23,7 +23,7 @@ FINE_S = 6 * WIDTH_S["hour"]
 
 
 class AggregateWindows:
-    """See `Windows`. Windows of an hour cap the weight of authors; shorter ones cannot (see `Queries.tallies`).
+    """See `Windows`. One author's weight in a window, or among an entity's mentions, is capped (see `Queries.tallies`).
 
     Args:
         reader: where the aggregates are.
@@ -56,7 +56,7 @@ class AggregateWindows:
         return WindowRead(
             span=span,
             posts=_sum(found),
-            entities=await steady(self._reader, lambda: self._mentioned([Bucket(self._level, span.start_s)])),
+            entities=await steady(self._reader, lambda: self._mentioned(Bucket(self._level, span.start_s))),
             completeness=_completeness(found),
         )
 
@@ -73,26 +73,17 @@ class AggregateWindows:
             completeness=_completeness(found),
         )
 
-    async def _mentioned(self, buckets: Sequence[Bucket]) -> dict[str, dict[Cell, Tally]]:
-        """The entities with most mentions."""
+    async def _mentioned(self, bucket: Bucket) -> dict[str, Mapping[Cell, Tally]]:
+        """The mentions of the entities that have most."""
         if not self._entities:
             return {}
         counts: Counter[str] = Counter()
         for shard in await self._reader.shards():
-            for named in await self._reader.form_counts(shard, buckets):
+            for named in await self._reader.form_counts(shard, [bucket]):
                 counts.update(named.counts)
         enough = [(count, name) for name, count in counts.items() if count >= self._mentions_needed]
         most = sorted(enough, key=lambda each: (-each[0], each[1]))[: self._entities]
-        return await self._named(buckets, [name for _, name in most])
-
-    async def _named(self, buckets: Sequence[Bucket], names: Sequence[str]) -> dict[str, dict[Cell, Tally]]:
-        """The mentions of some entities."""
-        found: dict[str, list[Mapping[Cell, Measures]]] = {name: [] for name in names}
-        for shard in await self._reader.shards() if names else ():
-            for forms in await self._reader.forms(shard, buckets, names):
-                for name, cells in forms.cells.items():
-                    found[name].append(cells)
-        return {name: _tallies(parts) for name, parts in found.items() if parts}
+        return await self._queries.entity_tallies(bucket, [name for _, name in most]) if most else {}
 
 
 def _window(level: Level, span: Span) -> Window:
@@ -111,19 +102,6 @@ def _sum(found: Iterable[Tallied]) -> dict[Cell, Tally]:
         for cell, tally in tallied.cells.items():
             sums[cell] = sums.get(cell, Tally()).plus(tally)
     return sums
-
-
-def _tallies(parts: Iterable[Mapping[Cell, Measures]]) -> dict[Cell, Tally]:
-    """The sums of several shards and buckets, each story once; posts are clusters of their own."""
-    found: dict[Cell, Tally] = {}
-    for cells in parts:
-        for cell, measures in cells.items():
-            if cell.copy:
-                continue
-            negative, neutral, positive, abstained = map(float, measures[:4])
-            tally = Tally(negative, neutral, positive, abstained, float(measures.analysed))
-            found[cell] = found.get(cell, Tally()).plus(tally)
-    return found
 
 
 def _completeness(found: Iterable[Tallied]) -> WindowCompleteness:

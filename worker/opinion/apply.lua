@@ -36,9 +36,32 @@ end
 
 -- 2. The guard, and the sums of what it lets through: in total, and per bucket by its number in the batch.
 local totals, highs = {}, {}
-local posts, newest, bucket_counts, mentions, forms, by_hour = {}, {}, {}, {}, {}, {}
+local posts, newest, bucket_counts, mentions, forms, details = {}, {}, {}, {}, {}, {}
 
--- By the hour: who wrote a post, and where it can be found.
+-- Who wrote a post, and where it can be found: what is kept of that in a bucket, by the code of its level.
+local DETAILS = {
+  m = { authors = true },
+  f = { mention_authors = true },
+  h = { authors = true, mention_authors = true, samples = true, form_samples = true },
+}
+
+local kept = {}
+for index, bucket in ipairs(batch.buckets) do
+  kept[index] = DETAILS[string.sub(bucket[1], 1, 1)]
+end
+
+-- Nothing asks for an author's scores.
+local function add_labels(sums, cell, measures)
+  local sum = sums[cell]
+  if not sum then
+    sums[cell] = { measures[1], measures[2], measures[3], measures[4], 0, 0 }
+    return
+  end
+  for label = 1, 4 do
+    sum[label] = sum[label] + measures[label]
+  end
+end
+
 local function label_of(measures)
   for label = 1, 4 do
     if measures[label] > 0 then
@@ -53,20 +76,28 @@ local function offer(samples, name, row, measures)
 end
 
 local function count_mention_details(row, form, measures)
-  local details = within(by_hour, row.details_hour)
-  if row.author > 0 then
-    local name = batch.authors[row.author] .. SEPARATOR .. form
-    add(within(within(details, 'mention_authors'), name), row.form_cell, measures)
+  local name = row.author > 0 and batch.authors[row.author] .. SEPARATOR .. form
+  for _, bucket in ipairs(row.details) do
+    local found = within(details, bucket)
+    if name and kept[bucket].mention_authors then
+      add_labels(within(within(found, 'mention_authors'), name), row.form_cell, measures)
+    end
+    if kept[bucket].form_samples then
+      offer(within(found, 'form_samples'), form, row, measures)
+    end
   end
-  offer(within(details, 'form_samples'), form, row, measures)
 end
 
 local function count_details(row)
-  local details = within(by_hour, row.details_hour)
-  if row.author > 0 then
-    add(within(within(details, 'authors'), batch.authors[row.author]), row.cell, row.measures)
+  for _, bucket in ipairs(row.details) do
+    local found = within(details, bucket)
+    if row.author > 0 and kept[bucket].authors then
+      add_labels(within(within(found, 'authors'), batch.authors[row.author]), row.cell, row.measures)
+    end
+    if kept[bucket].samples then
+      offer(within(found, 'samples'), row.cell, row, row.measures)
+    end
   end
-  offer(within(details, 'samples'), row.cell, row, row.measures)
 end
 
 local function count_mentions(row)
@@ -81,7 +112,7 @@ local function count_mentions(row)
         add(within(within(forms, bucket), batch.forms[form]), row.form_cell, measures)
       end
     end
-    if form > 0 and row.details_hour > 0 then
+    if form > 0 then
       count_mention_details(row, batch.forms[form], measures)
     end
   end
@@ -104,9 +135,7 @@ local function count_post(row)
   end
   count_mentions(row)
   count(totals, 'copies', row.copy)
-  if row.details_hour > 0 then
-    count_details(row)
-  end
+  count_details(row)
 end
 
 local function count_dead_letter(row)
@@ -152,16 +181,17 @@ for _, row in ipairs(batch.outcomes) do
   end
 end
 
--- 3. Add authors and samples to what is stored of their hours.
+-- 3. Add authors and samples to what is stored of their buckets.
 number_cells()
-for index, details in pairs(by_hour) do
+for index, kinds in pairs(details) do
   local suffix, expires_at_s = batch.buckets[index][1], batch.buckets[index][3]
-  for kind, sums in pairs(details) do
+  local authors_limit = kept[index] == DETAILS.h and batch.authors_limit or batch.fine_authors_limit
+  for kind, sums in pairs(kinds) do
     local key = prefix .. ':' .. kind .. ':' .. suffix
     if kind == 'samples' or kind == 'form_samples' then
       add_samples(key, sums, kind == 'samples' and cell_ids or nil)
     else
-      add_named(key, sums, batch.authors_limit)
+      add_named(key, sums, authors_limit)
     end
     expire_once(key, expires_at_s)
   end

@@ -33,6 +33,7 @@ class Applier:
         self._limits = {
             "forms_limit": settings.entity_forms_per_window,
             "authors_limit": settings.authors_per_window,
+            "fine_authors_limit": settings.authors_per_minute,
         }
 
     async def call(

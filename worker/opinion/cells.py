@@ -14,10 +14,17 @@ from worker.settings import DAY_S, Settings
 
 OutcomeKind = Literal["analysed", "dead_lettered", "tombstone"]
 Level = Literal["minute", "five_minutes", "hour", "day"]
+Detail = Literal["authors", "mention_authors", "samples", "form_samples"]
 
 WIDTH_S: dict[Level, int] = {"minute": 60, "five_minutes": 300, "hour": 3600, "day": DAY_S}
 POST_LEVELS: tuple[Level, ...] = ("minute", "hour", "day")
 MENTION_LEVELS: tuple[Level, ...] = ("five_minutes", "hour", "day")
+DETAILS: dict[Level, tuple[Detail, ...]] = {
+    "minute": ("authors",),
+    "five_minutes": ("mention_authors",),
+    "hour": ("authors", "mention_authors", "samples", "form_samples"),
+}
+"""Who wrote what, and where some of it can be read: what is kept of that in buckets of a level."""
 
 MICROS = 1_000_000
 
@@ -102,6 +109,11 @@ class Measures(NamedTuple):
         return Measures(self[0] - a, self[1] - b, self[2] - c, self[3] - d, self[4] - e, self[5] - f)
 
     @property
+    def without_scores(self) -> Measures:
+        """The labels alone, which is all that an author's weight is computed from."""
+        return self._replace(score_micros=0, score_squares_micros=0)
+
+    @property
     def net_sentiment(self) -> float | None:
         """Share of positive minus share of negative labels, -1 to 1; None without labels."""
         return (self.positive - self.negative) / self.labelled if self.labelled else None
@@ -184,6 +196,6 @@ class Retention:
         """When a bucket is forgotten, Unix seconds."""
         return bucket.end_s + self.levels_s[bucket.level]
 
-    def details_expire_at_s(self, hour: Bucket) -> int:
-        """When the authors and samples of an hour are forgotten, Unix seconds."""
-        return hour.end_s + min(self.details_s, self.levels_s["hour"])
+    def details_expire_at_s(self, bucket: Bucket) -> int:
+        """When the authors and samples of a bucket are forgotten, Unix seconds."""
+        return bucket.end_s + min(self.details_s, self.levels_s[bucket.level])

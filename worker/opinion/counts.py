@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from worker.opinion import keys
-from worker.opinion.cells import LABELS, NOTHING, Bucket, Cell, Measures, Mention, Outcome, Sample
+from worker.opinion.cells import DETAILS, LABELS, NOTHING, Bucket, Cell, Detail, Measures, Outcome, Sample
 from worker.opinion.increments import Increments
 from worker.opinion.reader import Cells, Details, Forms, Posts
 
@@ -24,7 +24,7 @@ class Counts:
 
     Args:
         analysed: offsets of the originals that were counted as analysed.
-        details: authors and samples by hour.
+        details: authors and samples of each bucket that has them.
     """
 
     analysed: set[int] = field(default_factory=set)
@@ -62,9 +62,11 @@ class Counts:
             totals["resolved"] += 1
             self._count_in(added.buckets, "resolved")
         self._count_post(added, added.cell)
-        if added.details_hour is not None:
-            sample = Sample(added.priority, original, LABELS[added.measures.index(1)])
-            _count_details(self.details[added.details_hour], added, added.cell, sample)
+        sample = Sample(added.priority, original, LABELS[added.measures.index(1)])
+        for bucket in added.details:
+            _count_authors(self.details[bucket], DETAILS[bucket.level], added, added.cell)
+            if "samples" in DETAILS[bucket.level]:
+                _offer_samples(self.details[bucket], added, added.cell, sample)
 
     def _count_post(self, added: Increments, cell: Cell) -> None:
         """Count an analysed post; the same as `count_post` in `apply.lua`."""
@@ -92,23 +94,23 @@ class Counts:
             counts[name] = counts.get(name, 0) + 1
 
 
-def _count_details(details: Details, added: Increments, cell: Cell, sample: Sample) -> None:
-    """Count a post for its author and offer it to samples; the same as `count_details` in `apply.lua`."""
-    if added.author:
-        _add(details.authors.cells.setdefault(added.author, {}), cell, added.measures)
+def _count_authors(details: Details, kinds: Collection[Detail], added: Increments, cell: Cell) -> None:
+    """Count a post and its mentions for their author; as `count_details` in `apply.lua` does."""
+    author = added.author
+    if author and "authors" in kinds:
+        _add(details.authors.cells.setdefault(author, {}), cell, added.measures.without_scores)
+    for mention in added.mentions if author and "mention_authors" in kinds else ():
+        if mention.form:
+            of_form = details.mention_authors.cells.setdefault(keys.author_of_form(author, mention.form), {})
+            _add(of_form, cell.of_form, mention.measures.without_scores)
+
+
+def _offer_samples(details: Details, added: Increments, cell: Cell, sample: Sample) -> None:
+    """Offer a post to samples; as `count_details` in `apply.lua` does."""
     _offer(details.samples, cell, sample)
     for mention in added.mentions:
         if mention.form:
-            _count_mention(details, added.author, cell, mention)
-            of_mention = sample._replace(label=LABELS[mention.measures.index(1)])
-            _offer(details.form_samples, mention.form, of_mention)
-
-
-def _count_mention(details: Details, author: str, cell: Cell, mention: Mention) -> None:
-    """Count a mention for its author."""
-    if author:
-        name = keys.author_of_form(author, mention.form)
-        _add(details.mention_authors.cells.setdefault(name, {}), cell.of_form, mention.measures)
+            _offer(details.form_samples, mention.form, sample._replace(label=LABELS[mention.measures.index(1)]))
 
 
 def _offer(samples: dict[T, list[Sample]], key: T, sample: Sample) -> None:

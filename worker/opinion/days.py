@@ -50,12 +50,11 @@ def counted_anew(written: Written, days: Days, retention: Retention, now_ms: int
     def kept(buckets: Iterable[Bucket]) -> tuple[Bucket, ...]:
         return tuple(one for one in buckets if days.takes(one) and retention.expires_at_s(one) * 1000 > now_ms)
 
-    hour = added.details_hour
-    has_details = hour and days.takes(hour) and retention.details_expire_at_s(hour) * 1000 > now_ms
+    details = (one for one in added.details if days.takes(one))
     return replace(
         added,
         buckets=kept(added.buckets),
         late_buckets=kept(added.late_buckets),
         mention_buckets=kept(added.mention_buckets),
-        details_hour=hour if has_details else None,
+        details=tuple(one for one in details if retention.details_expire_at_s(one) * 1000 > now_ms),
     )

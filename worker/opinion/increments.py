@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from worker.events import EnrichedPost, Entity, Sentiment
 from worker.opinion.cells import (
+    DETAILS,
     MENTION_LEVELS,
     MICROS,
     NOTHING,
@@ -46,7 +47,7 @@ class Increments:
         late_buckets: buckets of the broker timestamp, which tell that a post came too late for its own.
         cell, measures, mentions, mention_buckets: of an analysed post only.
         author: as the publisher wrote it; stores keep a keyed hash of it.
-        details_hour: the hour whose authors and samples the post counts in, when they are still kept.
+        details: the buckets whose authors and samples (`DETAILS`) the post counts in: those that are still kept.
         priority: of the post in samples.
     """
 
@@ -59,7 +60,7 @@ class Increments:
     mentions: tuple[Mention, ...] = ()
     mention_buckets: tuple[Bucket, ...] = ()
     author: str = ""
-    details_hour: Bucket | None = None
+    details: tuple[Bucket, ...] = ()
     priority: int = 0
 
 
@@ -102,7 +103,7 @@ def _of_post(event: EnrichedPost, broker_ms: int, retention: Retention, now_ms: 
         mentions=tuple(Mention(entity.id or NO_ENTITY, _of_mention(entity, measures)) for entity in event.entities),
         mention_buckets=mention_buckets,
         author=event.post.author or "",
-        details_hour=_details_hour(buckets, retention, now_ms),
+        details=_details((*buckets, *mention_buckets), retention, now_ms),
         priority=int(event.event_id[:8], 16),
     )
 
@@ -122,10 +123,10 @@ def language_key(tag: str) -> str:
     return tag if len(tag.partition("-")[0]) == 2 or tag == _UNDETERMINED else OTHER
 
 
-def _details_hour(buckets: Iterable[Bucket], retention: Retention, now_ms: int) -> Bucket | None:
-    """The hour among the buckets of a post, unless its details are forgotten."""
-    hours = [bucket for bucket in buckets if bucket.level == "hour"]
-    return next((hour for hour in hours if retention.details_expire_at_s(hour) * 1000 > now_ms), None)
+def _details(buckets: Iterable[Bucket], retention: Retention, now_ms: int) -> tuple[Bucket, ...]:
+    """The buckets among those of a post that have details, unless these are forgotten; each once."""
+    detailed = [bucket for bucket in dict.fromkeys(buckets) if bucket.level in DETAILS]
+    return tuple(bucket for bucket in detailed if retention.details_expire_at_s(bucket) * 1000 > now_ms)
 
 
 def _buckets(

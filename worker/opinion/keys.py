@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from worker.opinion.cells import LABELS, Bucket, Cell, Level, Measures, Sample
 
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
 LAYOUT = "polyvox:layout"
 SHARDS = "polyvox:shards"
 STORIES = "polyvox:{stories}"
@@ -84,7 +84,7 @@ def parse_cell_name(name: str) -> Cell:
 
 
 def author_of_form(author: str, form: str) -> str:
-    """One author's mentions of one form, among those of an hour."""
+    """One author's mentions of one form, among those of a bucket."""
     return f"{author}{_SEPARATOR}{form}"
 
 
@@ -101,5 +101,5 @@ def parse_samples(value: str) -> list[Sample]:
 
 
 def parse_measures(value: str) -> Measures:
-    """The measures of one field."""
+    """The measures of one field; scores that are 0 are left out."""
     return Measures(*map(int, value.split(" ")))

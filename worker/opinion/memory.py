@@ -16,7 +16,7 @@ from worker.opinion.authors import author_hash
 from worker.opinion.cells import Bucket, Cell, Outcome, Retention, Sample
 from worker.opinion.counts import Counts
 from worker.opinion.increments import increments
-from worker.opinion.reader import Cells, Details, FormCounts, Forms, Posts, Stored, authors_of_form
+from worker.opinion.reader import Cells, Details, FormCounts, Forms, Posts, Stored, authors_by_form
 from worker.opinion.store import Applied, Consumed, Positions, position_lost, require_shard
 from worker.settings import Settings
 from worker.timing import Clock, SystemClock
@@ -42,7 +42,8 @@ class MemoryStore:
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
         self._retention = Retention.of(settings)
-        self._forms_limit, self._authors_limit = settings.entity_forms_per_window, settings.authors_per_window
+        self._forms_limit = settings.entity_forms_per_window
+        self._authors_limit, self._fine_authors_limit = settings.authors_per_window, settings.authors_per_minute
         key = settings.author_key.get_secret_value().encode() if settings.author_key else secrets.token_bytes(32)
         self._author_hash = author_hash(key)
         self._shards: dict[str, _Shard] = {}
@@ -76,9 +77,10 @@ class MemoryStore:
             for form in _evict(forms, self._forms_limit):
                 if bucket in counts.details:
                     counts.details[bucket].form_samples.pop(form, None)
-        for details in counts.details.values():
-            _evict(details.authors, self._authors_limit)
-            _evict(details.mention_authors, self._authors_limit)
+        for bucket, details in counts.details.items():
+            limit = self._authors_limit if bucket.level == "hour" else self._fine_authors_limit
+            _evict(details.authors, limit)
+            _evict(details.mention_authors, limit)
 
     def _move(self, shard: str, data: _Shard, consumed: Consumed) -> None:
         """Check the expected position and store the next one."""
@@ -130,11 +132,13 @@ class MemoryStore:
         found = [self._known(shard).counts.forms.get(bucket, Forms()) for bucket in buckets]
         return [Forms({form: one.cells[form] for form in names if form in one.cells}, one.lost) for one in found]
 
-    async def authors(self, shard: str, hours: Sequence[Bucket]) -> list[Forms]:
-        return [self._details(shard, hour).authors for hour in hours]
+    async def authors(self, shard: str, buckets: Sequence[Bucket]) -> list[Forms]:
+        return [self._details(shard, bucket).authors for bucket in buckets]
 
-    async def mention_authors(self, shard: str, hours: Sequence[Bucket], form: str) -> list[Forms]:
-        return [authors_of_form(self._details(shard, hour).mention_authors, form) for hour in hours]
+    async def mention_authors(
+        self, shard: str, buckets: Sequence[Bucket], forms: Sequence[str]
+    ) -> list[dict[str, Forms]]:
+        return [authors_by_form(self._details(shard, bucket).mention_authors, forms) for bucket in buckets]
 
     async def samples(self, shard: str, hours: Sequence[Bucket]) -> list[dict[Cell, list[Sample]]]:
         return [self._details(shard, hour).samples for hour in hours]
@@ -142,8 +146,8 @@ class MemoryStore:
     async def form_samples(self, shard: str, hours: Sequence[Bucket], form: str) -> list[list[Sample]]:
         return [self._details(shard, hour).form_samples.get(form, []) for hour in hours]
 
-    def _details(self, shard: str, hour: Bucket) -> Details:
-        return self._known(shard).counts.details.get(hour, Details())
+    def _details(self, shard: str, bucket: Bucket) -> Details:
+        return self._known(shard).counts.details.get(bucket, Details())
 
 
 def _mentions(cells: Cells) -> int:

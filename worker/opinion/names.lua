@@ -5,12 +5,23 @@ local SEPARATOR = '\31' -- between an author and a form
 
 -- The value of a name (a form, an author) is its mentions or posts, then its cells: "<mentions>;<cell id>:<measures>;<cell id>:<measures>;". The cells
 -- of a frequent one are many, so only those that this batch touches are parsed.
-local function merge_named(value, sums)
-  local mentions = value and tonumber(string.match(value, '^%d+')) or 0
+local function mentions_in(value)
+  return value and tonumber(string.match(value, '^%d+')) or 0
+end
+
+local function mentions_of(sums)
+  local mentions = 0
+  for _, measures in pairs(sums) do
+    mentions = mentions + measures[1] + measures[2] + measures[3] + measures[4]
+  end
+  return mentions
+end
+
+-- `mentions` are those in the value and in the sums.
+local function merge_named(value, sums, mentions)
   local rest = value and string.match(value, ';.*') or ';'
   for cell, measures in pairs(sums) do
     local sum, label = { [0] = measures }, ';' .. cell_ids[cell] .. ':'
-    mentions = mentions + measures[1] + measures[2] + measures[3] + measures[4]
     local found, colon = string.find(rest, label, 1, true)
     if found then
       local close = string.find(rest, ';', colon, true)
@@ -31,41 +42,62 @@ end
 
 -- Lossy counting: over the limit the rarest names go, down to half of it. The field "" sums up what a
 -- name can have lost by that at most. How many posts and mentions there are is counted exactly elsewhere.
--- Returns the names that went.
-local function evict(key, limit)
-  if call('HLEN', key) - call('HEXISTS', key, '') <= limit then
-    return {}
-  end
-  local all, ranked, gone = call('HGETALL', key), {}, {}
+-- `counts` says what the names of this batch come to. They are not written yet: most of a large batch's would only go.
+-- Returns the names that go; those that are stored have gone then.
+local function trim(key, counts, limit)
+  local all, ranked, gone, stored = call('HGETALL', key), {}, {}, {}
   for i = 1, #all, 2 do
-    if all[i] ~= '' then
-      ranked[#ranked + 1] = { tonumber(string.match(all[i + 1], '^%d+')), all[i] }
+    local name = all[i]
+    if name ~= '' then
+      stored[name] = true
+      ranked[#ranked + 1] = { counts[name] or mentions_in(all[i + 1]), name }
+    end
+  end
+  for name, mentions in pairs(counts) do
+    if not stored[name] then
+      ranked[#ranked + 1] = { mentions, name }
     end
   end
   table.sort(ranked, function(one, other)
     return one[1] < other[1] or (one[1] == other[1] and one[2] < other[2])
   end)
+  local leave = {}
   for i = 1, #ranked - math.ceil(limit / 2) do
     gone[i] = ranked[i][2]
+    if stored[gone[i]] then
+      leave[#leave + 1] = gone[i]
+    end
   end
   call('HINCRBY', key, '', ranked[#gone][1])
-  forget(key, gone)
+  forget(key, leave)
   return gone
 end
 
 -- Adds what names (forms, authors) add up to; returns the names that had to go.
 local function add_named(key, by_name, limit)
-  local fields, flat = {}, {}
+  local names, counts, gone, flat = {}, {}, {}, {}
   for name in pairs(by_name) do
-    fields[#fields + 1] = name
+    names[#names + 1] = name
   end
-  local values = read_fields(key, fields)
-  for i, name in ipairs(fields) do
-    flat[#flat + 1] = name
-    flat[#flat + 1] = merge_named(values[i], by_name[name])
+  local values, size = read_fields(key, names), call('HLEN', key) - call('HEXISTS', key, '')
+  for i, name in ipairs(names) do
+    counts[name] = mentions_in(values[i]) + mentions_of(by_name[name])
+    size = size + (values[i] and 0 or 1)
+  end
+  if size > limit then
+    gone = trim(key, counts, limit)
+    for _, name in ipairs(gone) do
+      counts[name] = nil
+    end
+  end
+  for i, name in ipairs(names) do
+    if counts[name] then
+      flat[#flat + 1] = name
+      flat[#flat + 1] = merge_named(values[i], by_name[name], counts[name])
+    end
   end
   write_fields(key, flat)
-  return evict(key, limit)
+  return gone
 end
 
 -- A sample is the posts with the lowest priorities, "<priority>:<offset>:<label> ...": any order of adding gives the same.

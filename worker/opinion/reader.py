@@ -44,11 +44,11 @@ class FormCounts:
 
 @dataclass(slots=True)
 class Details:
-    """Who wrote the posts of one hour and shard, and which posts they are.
+    """Who wrote the posts of one bucket and shard, and which posts they are; what `DETAILS` names for its level.
 
     Args:
-        authors: posts by author, approximate as forms are.
-        mention_authors: mentions by author and form (`keys.author_of_form`), approximate too.
+        authors: posts by author, approximate as forms are, and without scores.
+        mention_authors: mentions by author and form (`keys.author_of_form`), alike.
         samples, form_samples: some posts of each cell, and of each form that is counted by name.
     """
 
@@ -100,12 +100,14 @@ class Reader(Protocol):
         """The mentions of some entities by id, a lower bound; one without any is left out."""
         ...
 
-    async def authors(self, shard: str, hours: Sequence[Bucket]) -> list[Forms]:
-        """Posts by author, approximate; of hours only."""
+    async def authors(self, shard: str, buckets: Sequence[Bucket]) -> list[Forms]:
+        """Posts by author, approximate; of minutes and hours."""
         ...
 
-    async def mention_authors(self, shard: str, hours: Sequence[Bucket], form: str) -> list[Forms]:
-        """The mentions of one form by author, approximate; of hours only."""
+    async def mention_authors(
+        self, shard: str, buckets: Sequence[Bucket], forms: Sequence[str]
+    ) -> list[dict[str, Forms]]:
+        """The mentions of some forms by form and author, approximate; of five minutes and hours."""
         ...
 
     async def samples(self, shard: str, hours: Sequence[Bucket]) -> list[dict[Cell, list[Sample]]]:
@@ -187,15 +189,17 @@ class RedisReader:
         cells = await self._cells_by_id(shard)
         return [_named(dict(zip(fields, reply, strict=True)), cells) for reply in replies]
 
-    async def authors(self, shard: str, hours: Sequence[Bucket]) -> list[Forms]:
-        replies = await self._read(_names(shard, "authors", hours), lambda pipe, key: pipe.hgetall(key))
+    async def authors(self, shard: str, buckets: Sequence[Bucket]) -> list[Forms]:
+        replies = await self._read(_names(shard, "authors", buckets), lambda pipe, key: pipe.hgetall(key))
         cells = await self._cells_by_id(shard)
         return [_named(reply, cells) for reply in replies]
 
-    async def mention_authors(self, shard: str, hours: Sequence[Bucket], form: str) -> list[Forms]:
-        replies = await self._read(_names(shard, "mention_authors", hours), lambda pipe, key: pipe.hgetall(key))
+    async def mention_authors(
+        self, shard: str, buckets: Sequence[Bucket], forms: Sequence[str]
+    ) -> list[dict[str, Forms]]:
+        replies = await self._read(_names(shard, "mention_authors", buckets), lambda pipe, key: pipe.hgetall(key))
         cells = await self._cells_by_id(shard)
-        return [authors_of_form(_named(reply, cells), form) for reply in replies]
+        return [authors_by_form(_named(reply, cells), forms) for reply in replies]
 
     async def samples(self, shard: str, hours: Sequence[Bucket]) -> list[dict[Cell, list[Sample]]]:
         replies = await self._read(_names(shard, "samples", hours), lambda pipe, key: pipe.hgetall(key))
@@ -228,10 +232,14 @@ def _names(shard: str, kind: str, buckets: Sequence[Bucket]) -> list[str]:
     return [f"{keys.prefix(shard)}:{kind}:{keys.bucket_suffix(bucket)}" for bucket in buckets]
 
 
-def authors_of_form(found: Forms, form: str) -> Forms:
-    """By author, of mentions by author and form."""
-    named = ((keys.parse_author_of_form(name), cells) for name, cells in found.cells.items())
-    return Forms({author: cells for (author, of), cells in named if of == form}, found.lost)
+def authors_by_form(found: Forms, forms: Sequence[str]) -> dict[str, Forms]:
+    """Of mentions by author and form, those of some forms by author; each author of each may lack what `found` says."""
+    by_form = {form: Forms(lost=found.lost) for form in forms}
+    for name, cells in found.cells.items():
+        author, form = keys.parse_author_of_form(name)
+        if form in by_form:
+            by_form[form].cells[author] = cells
+    return by_form
 
 
 def _named(reply: dict[str, str | None], cells: dict[str, Cell]) -> Forms:

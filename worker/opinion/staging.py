@@ -15,7 +15,7 @@ from worker.errors import PositionLost
 from worker.events import encode
 from worker.opinion import keys
 from worker.opinion.applying import Applier
-from worker.opinion.cells import MENTION_LEVELS, POST_LEVELS, WIDTH_S, Level
+from worker.opinion.cells import DETAILS, MENTION_LEVELS, POST_LEVELS, WIDTH_S, Level
 from worker.opinion.client import Link, Script
 from worker.opinion.days import Days, Written, counted_anew
 from worker.opinion.store import Consumed
@@ -28,7 +28,6 @@ Place = tuple[str, int]
 
 _PIECE = 500
 """Keys in one step of dropping, at most."""
-_OF_HOURS = ("authors", "mention_authors", "samples", "form_samples")
 
 
 class Staging:
@@ -143,7 +142,7 @@ def _kinds(level: Level) -> list[str]:
     """What is kept in buckets of a level."""
     posts = ["posts"] if level in POST_LEVELS else []
     mentions = ["mentions", "forms"] if level in MENTION_LEVELS else []
-    return [*posts, *mentions, *(_OF_HOURS if level == "hour" else ())]
+    return [*posts, *mentions, *DETAILS.get(level, ())]
 
 
 def _gone(shard: str) -> PositionLost:

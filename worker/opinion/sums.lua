@@ -42,13 +42,17 @@ local function expire_once(key, at_s)
   end
 end
 
--- Measures: negative, neutral, positive, abstained, score in millionths, squares of scores in millionths.
+-- Measures: negative, neutral, positive, abstained, score in millionths, squares of scores in millionths; the last two
+-- are left out where both are 0.
 local function parse(value)
-  local a, b, c, d, e, f = string.match(value, '^(%d+) (%d+) (%d+) (%d+) (%-?%d+) (%d+)$')
-  return { tonumber(a), tonumber(b), tonumber(c), tonumber(d), tonumber(e), tonumber(f) }
+  local a, b, c, d, e, f = string.match(value, '^(%d+) (%d+) (%d+) (%d+) ?(%-?%d*) ?(%d*)$')
+  return { tonumber(a), tonumber(b), tonumber(c), tonumber(d), tonumber(e) or 0, tonumber(f) or 0 }
 end
 
 local function render(m)
+  if m[5] == 0 and m[6] == 0 then
+    return string.format('%d %d %d %d', m[1], m[2], m[3], m[4])
+  end
   return string.format('%d %d %d %d %d %d', m[1], m[2], m[3], m[4], m[5], m[6])
 end
 

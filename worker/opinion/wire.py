@@ -53,7 +53,8 @@ class BatchWriter:
 
         Args:
             counted: all of one source partition, in the order in which they were read.
-            header: `position_field`, `expected` (-1: none), `next`, `forms_limit`, `authors_limit`.
+            header: `position_field`, `expected` (-1: none), `next`, `forms_limit`, `authors_limit` of hours,
+                `fine_authors_limit` of what is shorter.
         """
         rows = [self._row(outcome, added) for outcome, added in counted]
         batch = {
@@ -88,15 +89,14 @@ class BatchWriter:
             row["mention_buckets"] = self._numbers(added.mention_buckets)
             row["copy"] = int(added.cell.copy)
             row["author"] = self._authors.number(added.author) if added.author else 0
-            row["details_hour"] = self._buckets.number(added.details_hour) if added.details_hour else 0
+            row["details"] = self._numbers(added.details)
             row["priority"] = added.priority
         return row
 
     def _bucket(self, bucket: Bucket) -> tuple[str, int, int]:
         """Suffix of its keys, when they expire, and when those of its authors and samples do."""
-        expires_at_s = self._retention.expires_at_s(bucket)
-        details_at_s = self._retention.details_expire_at_s(bucket) if bucket.level == "hour" else expires_at_s
-        return keys.bucket_suffix(bucket), expires_at_s, details_at_s
+        retention = self._retention
+        return keys.bucket_suffix(bucket), retention.expires_at_s(bucket), retention.details_expire_at_s(bucket)
 
     def _numbers(self, buckets: Iterable[Bucket]) -> list[int]:
         return [self._buckets.number(bucket) for bucket in buckets]

@@ -47,7 +47,7 @@ class Implied:
         if not known:
             self.unsure.update(added.buckets, added.mention_buckets)
         # Authors and samples are approximate or no counters; they are not compared.
-        self.counts.count(outcome, replace(added, mentions=_nameless(added.mentions), details_hour=None))
+        self.counts.count(outcome, replace(added, mentions=_nameless(added.mentions), details=()))
 
     def _widen(self, now: Increments, then: Increments) -> None:
         """Note what would have been counted otherwise when the outcome was written."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from worker.opinion.answers import (
@@ -15,7 +15,8 @@ from worker.opinion.answers import (
     Where,
     Window,
 )
-from worker.opinion.cells import Measures
+from worker.opinion.cells import Bucket, Cell, Measures
+from worker.opinion.index.tally import Tally
 from worker.opinion.queries import posts, ranking, series, tallies
 from worker.opinion.queries.posts import PostRef, PostSample
 from worker.opinion.queries.ranking import Asked, Mover, Movers, Voice, Voices
@@ -68,8 +69,8 @@ class Queries:
     ) -> list[Tallied]:
         """The weighted labels of each bucket or sliding window by cell: what the index is computed from.
 
-        In hours and days no author weighs more than `POLYVOX_AUTHOR_MAX_SHARE` of the window (one post at least), and
-        an author is one cluster; approximate, from bounded lists. Copies of a story are not clusters: count each once.
+        No author weighs more than `POLYVOX_AUTHOR_MAX_SHARE` of the window (one post at least), and an author is one
+        cluster; approximate, from bounded lists. Copies of a story are not clusters: count each once.
 
         Raises:
             ValueError: as `series`.
@@ -77,6 +78,17 @@ class Queries:
         return await steady(
             self._reader, lambda: tallies.tallies(self._sums, window, where, Cap(counting, self._author_max_share))
         )
+
+    async def entity_tallies(
+        self, bucket: Bucket, entities: Sequence[str], counting: Counting = "each_story_once"
+    ) -> dict[str, Mapping[Cell, Tally]]:
+        """As `tallies`, of the mentions of several entities in one bucket; one without mentions is left out.
+
+        Raises:
+            ValueError: by the minute.
+        """
+        cap = Cap(counting, self._author_max_share)
+        return await steady(self._reader, lambda: tallies.entity_tallies(self._sums, bucket, entities, cap))
 
     async def compare(self, window: Window, one: Where, other: Where) -> list[tuple[Point, Point]]:
         """The series of two keys, bucket by bucket.

@@ -40,7 +40,9 @@ def capped(cells: Cells, authors: AuthorCells, most: float) -> Capped:
     cut = 0
     for of_author in authors.values():
         written = sum(measures.analysed for cell, measures in of_author.items() if cell in weights)
-        factor = min(1.0, most / written) if written else 1.0
+        if written <= 1 <= most:  # most authors: as it would be without being listed
+            continue
+        factor = min(1.0, most / written)
         cut += factor < 1.0
         for cell, measures in of_author.items():
             if cell in weights:

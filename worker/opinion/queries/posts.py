@@ -9,8 +9,7 @@ from worker.events import SourcePosition
 from worker.opinion.answers import Basis, Where, Window
 from worker.opinion.cells import Bucket, Sample
 from worker.opinion.queries.series import basis
-from worker.opinion.queries.sums import Sums
-from worker.opinion.queries.tallies import hours_of
+from worker.opinion.queries.sums import Sums, parts_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ async def drill_down(sums: Sums, window: Window, where: Where, n: int) -> PostSa
     """See `Queries.drill_down`."""
     if where.entity is not None and (where.topic or where.language or where.source_class or where.model_version):
         raise ValueError("sample posts of an entity are kept by the hour alone: ask without other filters")
-    hours = [hour for bucket in sums.buckets(window) for hour in hours_of(bucket) if sums.details_kept(hour)]
+    hours = [hour for bucket in sums.buckets(window) for hour in parts_of(bucket, "hour") if sums.details_kept(hour)]
     found: list[tuple[Sample, str, Bucket]] = []
     for shard in await sums.reader.shards():
         for hour, samples in zip(hours, await _samples(sums, shard, hours, where), strict=True):

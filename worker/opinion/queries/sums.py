@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 
 from worker.opinion.answers import EVERYTHING, Completeness, Totals, Where, Window, total_of
-from worker.opinion.cells import NOTHING, WIDTH_S, Bucket, Cell, Measures, Retention
+from worker.opinion.cells import NOTHING, WIDTH_S, Bucket, Cell, Level, Measures, Retention
 from worker.opinion.reader import Cells, Forms, Posts, Reader
 from worker.settings import Settings
 from worker.timing import Clock
@@ -73,17 +73,14 @@ class Sums:
         first_s = max(start_s, oldest_s + 1) // width_s * width_s
         return [Bucket(window.level, start_s) for start_s in range(first_s, _ceil_s(window), width_s)]
 
-    def details_kept(self, hour: Bucket) -> bool:
-        """Whether authors and samples of an hour are still there."""
-        return self._retention.details_expire_at_s(hour) * 1000 > self._clock.unix_ms()
+    def details_kept(self, bucket: Bucket) -> bool:
+        """Whether authors and samples of a bucket are still there."""
+        return self._retention.details_expire_at_s(bucket) * 1000 > self._clock.unix_ms()
 
     async def posts(self, buckets: Sequence[Bucket]) -> list[Posts]:
         """The posts of each bucket over all shards; five minutes are five buckets of one."""
         if buckets and buckets[0].level == "five_minutes":
-            minutes = [
-                Bucket("minute", bucket.start_s + offset_s) for bucket in buckets for offset_s in range(0, 300, 60)
-            ]
-            found = await self.posts(minutes)
+            found = await self.posts([minute for bucket in buckets for minute in parts_of(bucket, "minute")])
             return [merge_posts(found[start : start + 5]) for start in range(0, len(found), 5)]
         per_shard = [await self.reader.posts(shard, buckets) for shard in await self.reader.shards()]
         return [merge_posts(found) for found in zip(*per_shard, strict=True)] or [Posts() for _ in buckets]
@@ -93,15 +90,25 @@ class Sums:
         per_shard = [await self.reader.forms(shard, buckets, names) for shard in await self.reader.shards()]
         return [merge_forms(found) for found in zip(*per_shard, strict=True)] or [Forms() for _ in buckets]
 
-    async def authors(self, hours: Sequence[Bucket], form: str | None) -> list[Forms]:
-        """What each author wrote in each hour over all shards: posts, or mentions of a form."""
-        per_shard = [
-            await (
-                self.reader.authors(shard, hours) if form is None else self.reader.mention_authors(shard, hours, form)
-            )
-            for shard in await self.reader.shards()
-        ]
-        return [merge_forms(found) for found in zip(*per_shard, strict=True)] or [Forms() for _ in hours]
+    async def authors(self, buckets: Sequence[Bucket]) -> list[Forms]:
+        """What each author wrote in each bucket over all shards."""
+        per_shard = [await self.reader.authors(shard, buckets) for shard in await self.reader.shards()]
+        return [merge_forms(found) for found in zip(*per_shard, strict=True)] or [Forms() for _ in buckets]
+
+    async def mention_authors(self, buckets: Sequence[Bucket], forms: Sequence[str]) -> list[dict[str, Forms]]:
+        """How often each author mentioned some forms in each bucket over all shards, by form."""
+        shards = await self.reader.shards()
+        per_shard = [await self.reader.mention_authors(shard, buckets, forms) for shard in shards]
+        each = zip(*per_shard, strict=True) if shards else ((),) * len(buckets)
+        return [{form: merge_forms(part[form] for part in found) for form in forms} for found in each]
+
+
+def parts_of(bucket: Bucket, level: Level) -> list[Bucket]:
+    """The buckets of a level that one consists of; none for a part of such a bucket."""
+    width_s = WIDTH_S[level]
+    if WIDTH_S[bucket.level] < width_s:
+        return []
+    return [Bucket(level, start_s) for start_s in range(bucket.start_s, bucket.end_s, width_s)]
 
 
 def require_mentions(buckets: Sequence[Bucket], where: Where) -> None:
@@ -138,13 +145,28 @@ def merge_posts(parts: Iterable[Posts]) -> Posts:
 
 
 def merge_forms(parts: Iterable[Forms]) -> Forms:
-    """The sum of several shards."""
+    """The sum of several shards or buckets: what a name can lack in them adds up."""
     merged = Forms()
     for part in parts:
-        merged.lost += part.lost
-        for form, cells in part.cells.items():
-            add_cells(merged.cells.setdefault(form, {}), cells)
+        add_forms(merged, part)
     return merged
+
+
+def add_forms(into: Forms, part: Forms) -> None:
+    """Add what is counted by name to what is."""
+    into.lost += part.lost
+    for form, cells in part.cells.items():
+        add_cells(into.cells.setdefault(form, {}), cells)
+
+
+def take_forms(off: Forms, part: Forms) -> None:
+    """Take what was added off again: integers, so nothing of it stays."""
+    off.lost -= part.lost
+    for form, cells in part.cells.items():
+        left = {cell: measures.minus(cells.get(cell, NOTHING)) for cell, measures in off.cells[form].items()}
+        off.cells[form] = {cell: measures for cell, measures in left.items() if measures.analysed}
+        if not off.cells[form]:
+            del off.cells[form]
 
 
 def completeness_of(posts: Posts) -> Completeness:

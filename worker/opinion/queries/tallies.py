@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from worker.opinion.answers import Completeness, Counting, Where, Window, takes_copies
-from worker.opinion.cells import WIDTH_S, Bucket, Cell, Measures
+from worker.opinion.answers import EVERYTHING, Completeness, Counting, Where, Window, takes_copies
+from worker.opinion.cells import Bucket, Cell, Level, Measures
 from worker.opinion.index.tally import Tally
-from worker.opinion.queries.capping import capped
-from worker.opinion.queries.series import Summed, model_versions, windows
-from worker.opinion.queries.sums import Sums, add_cells, merge_forms
+from worker.opinion.queries.capping import Capped, capped
+from worker.opinion.queries.series import model_versions, windows
+from worker.opinion.queries.sums import (
+    Sums,
+    add_cells,
+    add_forms,
+    merge_forms,
+    parts_of,
+    require_mentions,
+    take_forms,
+)
 from worker.opinion.reader import Cells, Forms
-
-HOUR_S = WIDTH_S["hour"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +31,7 @@ class Tallied:
         missing_at_most: of an entity, how many mentions the approximate count can lack.
         authors_capped: how many authors' weights were cut.
         author_can_hide: posts that an author whom the bounded lists lost can have in the window at most; None where
-            authors are not known (minutes, and hours older than `POLYVOX_RETENTION_DETAILS_S`): nobody is capped and
-            each post is a cluster.
+            authors are forgotten (after `POLYVOX_RETENTION_DETAILS_S`): nobody is capped and each post is a cluster.
     """
 
     bucket: Bucket
@@ -49,14 +54,11 @@ class Cap:
 async def tallies(sums: Sums, window: Window, where: Where, cap: Cap) -> list[Tallied]:
     """See `Queries.tallies`."""
     found = await windows(sums, window, where)
-    by_hour = await _by_hour(sums, found, where)
+    windows_parts = [_known_by(each.buckets, of_mentions=where.entity is not None) for each in found]
+    written = await _written(sums, sorted(set().union(*windows_parts)), where.entity, cap.counting)
     answers = []
-    for each in found:
-        authors = _authors(each, by_hour)
-        cells = counted(each.cells, cap.counting)
-        most = max(1.0, cap.author_max_share * sum(measures.analysed for measures in cells.values()))
-        named = {} if authors is None else {name: counted(one, cap.counting) for name, one in authors.cells.items()}
-        weighted = capped(cells, named, most)
+    for each, authors in zip(found, _sliding(windows_parts, written), strict=True):
+        weighted = _weighted(each.cells, authors, cap)
         answers.append(
             Tallied(
                 bucket=each.buckets[-1],
@@ -80,24 +82,62 @@ def counted(cells: Mapping[Cell, Measures], counting: Counting) -> Cells:
     return merged
 
 
-async def _by_hour(sums: Sums, found: Sequence[Summed], where: Where) -> dict[Bucket, Forms]:
-    """What authors wrote in each hour of the windows that still has it."""
-    hours = sorted({hour for each in found for bucket in each.buckets for hour in hours_of(bucket)})
-    kept = [hour for hour in hours if sums.details_kept(hour)]
-    form = where.entity
-    return dict(zip(kept, await sums.authors(kept, form), strict=True))
+async def entity_tallies(
+    sums: Sums, bucket: Bucket, entities: Sequence[str], cap: Cap
+) -> dict[str, Mapping[Cell, Tally]]:
+    """See `Queries.entity_tallies`."""
+    require_mentions([bucket], EVERYTHING)
+    [found] = await sums.forms([bucket], entities)
+    parts = _known_by([bucket], of_mentions=True)
+    lists = await sums.mention_authors(sorted(parts), entities) if all(map(sums.details_kept, parts)) else []
+    return {
+        entity: _weighted(cells, merge_forms(_counted(each[entity], cap.counting) for each in lists), cap).cells
+        for entity, cells in found.cells.items()
+    }
 
 
-def _authors(each: Summed, by_hour: Mapping[Bucket, Forms]) -> Forms | None:
-    """What authors wrote in one window; None when not all of its hours tell."""
-    hours = [hour for bucket in each.buckets for hour in hours_of(bucket)]
-    if not hours or any(hour not in by_hour for hour in hours):
-        return None
-    return merge_forms(by_hour[hour] for hour in hours)
+def _weighted(cells: Mapping[Cell, Measures], authors: Forms | None, cap: Cap) -> Capped:
+    """Cells in one way of counting, as authors are already, and none of these above the cap."""
+    whole = counted(cells, cap.counting)
+    most = max(1.0, cap.author_max_share * sum(measures.analysed for measures in whole.values()))
+    return capped(whole, {} if authors is None else authors.cells, most)
 
 
-def hours_of(bucket: Bucket) -> list[Bucket]:
-    """The hours that a bucket consists of; none for a part of an hour."""
-    if bucket.level not in ("hour", "day"):
-        return []
-    return [Bucket("hour", start_s) for start_s in range(bucket.start_s, bucket.end_s, HOUR_S)]
+async def _written(sums: Sums, parts: Sequence[Bucket], entity: str | None, counting: Counting) -> dict[Bucket, Forms]:
+    """What authors wrote, or how often they mentioned an entity, in each part that still tells."""
+    kept = [part for part in parts if sums.details_kept(part)]
+    if entity is None:
+        lists = await sums.authors(kept)
+    else:
+        lists = [found[entity] for found in await sums.mention_authors(kept, [entity])]
+    return {part: _counted(found, counting) for part, found in zip(kept, lists, strict=True)}
+
+
+def _counted(authors: Forms, counting: Counting) -> Forms:
+    """What authors wrote in one way of counting; without those of whom nothing counts."""
+    named = {name: counted(cells, counting) for name, cells in authors.cells.items()}
+    return Forms({name: cells for name, cells in named.items() if cells}, authors.lost)
+
+
+def _sliding(windows_parts: Sequence[Set[Bucket]], written: Mapping[Bucket, Forms]) -> Iterator[Forms | None]:
+    """What authors wrote in each window until the next is asked for; None where not all of its parts tell.
+
+    Neighbours share most of their parts: only what is new is added, and what has left is taken off.
+    """
+    running, inside = Forms(), frozenset[Bucket]()
+    for parts in windows_parts:
+        if parts <= written.keys():
+            for part in parts - inside:
+                add_forms(running, written[part])
+            for part in inside - parts:
+                take_forms(running, written[part])
+            inside = frozenset(parts)
+            yield running
+        else:
+            yield None
+
+
+def _known_by(buckets: Iterable[Bucket], *, of_mentions: bool) -> set[Bucket]:
+    """The parts of buckets by which authors are counted: hours, or posts by the minute, mentions by five."""
+    fine: Level = "five_minutes" if of_mentions else "minute"
+    return {part for bucket in buckets for part in parts_of(bucket, "hour") or parts_of(bucket, fine)}
