@@ -81,11 +81,12 @@ async def calibrate(settings: Settings, texts: Texts, effort: Effort, clock: Clo
         found = await sweep(bench, grid(most, longest, settings.pool_posts), effort, progress)
     finally:
         await inference.aclose()
+    engine = engine_of(settings)
     measured = Measured(
         model=bundle.model.name,
         model_version=bundle.model.version,
-        inference=engine_of(settings),
-        server=_server(settings),
+        inference=engine,
+        server="in process" if engine == "embedded" else settings.triton_url,
         processor=_processor(),
         at=datetime.fromtimestamp(clock.unix_ms() // 1000, UTC).isoformat(),
         texts=texts.name,
@@ -123,11 +124,6 @@ async def _most_posts(settings: Settings, bundle: Bundle) -> int:
             await inference.aclose()
         most = posts
     return most
-
-
-def _server(settings: Settings) -> str:
-    """Where the model ran, without a user and a password that somebody may have put there."""
-    return "in process" if engine_of(settings) == "embedded" else settings.triton_url.rpartition("@")[2]
 
 
 def _processor() -> str:
