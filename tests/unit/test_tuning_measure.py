@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -29,31 +29,41 @@ POSTS = [[window(length)] for length in LENGTHS]
 EFFORT = Effort(run_s=1.0, rounds=3, latency_ms=500.0)
 
 
+def never(number: int, rows: int) -> PolyvoxError | None:
+    """Every batch is answered."""
+    return None
+
+
 @dataclass
 class Server(ScriptedInference):
-    """Answers one batch after another: 4 ms for each, and for each row more the more rows there are."""
+    """A batch takes it 4 ms, and for each row more the more rows there are; calls end in another order than they began.
+
+    `fails` is asked with a call's number, from 1, and its rows.
+    """
 
     clock: ManualClock = field(default_factory=lambda: ManualClock(0.0))
-    most_rows: int = 1_000_000
-    unavailable_from: int = 1_000_000
+    fails: Callable[[int, int], PolyvoxError | None] = never
+    asked: int = 0
     at_once: int = 0
     most_at_once: int = 0
-    answered: int = 0
 
     async def infer(self, batch: TokenBatch) -> Logits:
+        self.asked += 1
+        number, rows = self.asked, len(batch.input_ids)
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
-        await asyncio.sleep(0)  # lets the other callers come
+        for _ in range(1 + number % 5):
+            await asyncio.sleep(0)  # lets other callers come
         self.at_once -= 1
-        rows = len(batch.input_ids)
         self.clock.advance((4 + rows + rows * rows / 40) / 1000)
-        if rows > self.most_rows:
-            raise InferenceRejected("scripted: out of memory")
-        if len(self.calls) >= self.unavailable_from:
-            raise InferenceUnavailable("scripted: away")
-        logits = await super().infer(batch)
-        self.answered += 1
-        return logits
+        if failure := self.fails(number, rows):
+            raise failure
+        return await super().infer(batch)
+
+
+def out_of_memory(number: int, rows: int) -> PolyvoxError | None:
+    """More than 8 rows are too many."""
+    return InferenceRejected("scripted: out of memory") if rows > 8 else None
 
 
 def bench_of(server: Server, posts: Sequence[Sequence[Window]] = POSTS, pool_posts: int = 512) -> Bench:
@@ -96,7 +106,7 @@ def test_as_many_batches_are_in_flight_as_the_way_says(in_flight: int):
     server = Server(len(TINY.topics))
     run = asyncio.run(run_once(bench_of(server), Way(8, 512, in_flight), 400))
     assert server.most_at_once == in_flight
-    assert len(run.latencies_ms) == len(server.calls) == server.answered
+    assert len(run.latencies_ms) == len(server.calls) == server.asked
     assert run.real_tokens == 2 * sum(LENGTHS)
     assert run.padded_tokens == sum(rows * tokens for rows, tokens in server.calls)
 
@@ -132,21 +142,40 @@ def test_the_ways_take_turns():
 
 def test_a_way_that_the_server_refuses_is_left_out_and_named():
     """Out of memory with large batches says nothing of small ones."""
-    server, small, large = Server(len(TINY.topics), most_rows=8), Way(8, 8192, 1), Way(64, 8192, 2)
-    found = swept(server, [small, large])
+    small, large = Way(8, 8192, 1), Way(64, 8192, 2)
+    found = swept(Server(len(TINY.topics), fails=out_of_memory), [small, large])
     assert set(found.runs) == {small}
     assert found.refused == {large: "scripted: out of memory"}
     with pytest.raises(PolyvoxError, match="refused every batch: scripted: out of memory"):
-        swept(Server(len(TINY.topics), most_rows=8), [large])
+        swept(Server(len(TINY.topics), fails=out_of_memory), [large])
+
+
+def test_a_way_that_is_refused_once_is_not_chosen_for_its_other_runs():
+    """A worker would meet that batch too, sooner or later."""
+    small, large = Way(8, 8192, 1), Way(16, 8192, 1)
+    whole = Server(len(TINY.topics))
+    swept(whole, [small, large])
+    last = whole.asked
+
+    def fails(number: int, rows: int) -> PolyvoxError | None:
+        return InferenceRejected("scripted") if number == last else None
+
+    found = swept(Server(len(TINY.topics), fails=fails), [small, large])
+    assert set(found.runs) == {small}
+    assert set(found.refused) == {large}
 
 
 def test_an_outage_ends_it_and_no_call_is_cancelled():
-    """What was sent is waited for: a cancelled call can crash Triton."""
-    server = Server(len(TINY.topics), unavailable_from=7)
+    """What was sent is waited for, since a cancelled call can crash Triton; nothing more is sent."""
+
+    def fails(number: int, rows: int) -> PolyvoxError | None:
+        return InferenceUnavailable("scripted: away") if number == 10 else None
+
+    server = Server(len(TINY.topics), fails=fails)
     with pytest.raises(InferenceUnavailable):
         swept(server, [Way(8, 512, 4)])
     assert server.at_once == 0
-    assert server.answered == 7
+    assert server.asked <= 10 + 4
 
 
 def test_runs_that_take_as_long_as_asked():
@@ -163,7 +192,7 @@ def test_runs_that_take_as_long_as_asked():
 def test_a_triton_is_asked_for_no_more_rows_than_it_takes():
     """Over real gRPC: nothing is refused, and the file names the server, the model's version and the machine."""
     models = REPOSITORY / "tests" / "fixtures" / "tiny_models"
-    settings = load_settings(models_dir=models, inference="triton", pool_posts=2 * ROWS)  # a small grid
+    settings = load_settings(models_dir=models, inference="triton", pool_posts=4 * ROWS)  # a small grid
     texts = Texts("two", [("Ein Abend in Hamburg.", "de"), ("What a day", None)])
 
     async def main() -> None:
