@@ -13,38 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from worker.analysis.batching_file import NAMES, BatchingFile, Figures, Measured, read, write
+from tests.measured_batches import MODEL, VALUES, content_of
+from worker.analysis.batching_file import NAMES, BatchingFile, read, write
 from worker.errors import ConfigInvalid
 from worker.settings import REPOSITORY, load_settings
 from worker.stream.batches import with_measured_batches
 
-MODEL = "analyzer:1.2.0+280a5ec9"
-VALUES = {"batch_posts": 64, "batch_tokens": 8192, "batches_in_flight": 8}
 COUNTS = st.integers(1, 10_000)
-
-
-def content_of(values: dict[str, int] = VALUES, model: str = MODEL, engine: str = "triton") -> BatchingFile:
-    figures = Figures(
-        **values,
-        runs=3,
-        min_posts_per_s=1.0,
-        median_posts_per_s=2.0,
-        max_posts_per_s=3.0,
-        p95_ms=4.0,
-        padded_per_real=1.05,
-    )
-    measured = Measured(
-        model="analyzer",
-        model_version=model,
-        inference=engine,
-        server="triton:8001",
-        processor="any",
-        at="2026-11-29T09:00:00+00:00",
-        texts="posts.jsonl",
-        latency_ms=500.0,
-        figures=(figures,),
-    )
-    return BatchingFile(**values, measured=measured)
 
 
 @pytest.fixture(autouse=True)
