@@ -13,8 +13,10 @@ from typer.testing import CliRunner, Result
 from tests.little_triton import TINY
 from worker.analysis.batching_file import NAMES, read
 from worker.cli import app
+from worker.errors import ConfigInvalid
 from worker.settings import REPOSITORY, load_settings, settings
 from worker.stream.batches import with_measured_batches
+from worker.tuning.texts import texts_of
 
 POST = '{"id": "%d", "source": "x", "published_at": "2025-01-02T03:04:05Z", "text": "%s"}'
 QUICK = ("--run-s", "0.01")
@@ -58,6 +60,7 @@ def test_what_is_chosen_is_written_and_is_how_a_worker_batches(environment: pyte
     assert f"POLYVOX_BATCHING_FILE={path}" in ended.stderr
     assert content.measured.model_version == TINY.model.version
     assert content.measured.texts == str(posts)
+    path = path.rename(path.with_name("kept.json"))
     environment.setenv("POLYVOX_BATCHING_FILE", str(path))
     used = with_measured_batches(load_settings(), TINY.model.version)
     assert [getattr(used, name) for name in NAMES] == [getattr(content, name) for name in NAMES]
@@ -111,6 +114,21 @@ def test_the_samples_are_sent_when_no_file_is_named(posts: Path):
     ended = run("--latency-ms", "5000", *QUICK)
     assert ended.exit_code == 0, ended.stderr
     assert read(posts.with_name("batching.json")).measured.texts == "samples"
+
+
+def test_a_file_is_sent_in_the_same_random_order_each_time(posts: Path):
+    """All of its posts: a sorted file would have a short run send the posts of one source only."""
+    lines = posts.read_text().splitlines()[1:]
+    found = texts_of(str(posts))
+    assert found == texts_of(str(posts))
+    assert [text for text, _ in found] != [json.loads(line)["text"] for line in lines]
+    assert sorted(text for text, _ in found) == sorted(json.loads(line)["text"] for line in lines)
+
+
+def test_without_samples_a_file_must_be_named(tmp_path: Path):
+    """As where polyvox was installed from a package."""
+    with pytest.raises(ConfigInvalid, match="--texts"):
+        texts_of(None, tmp_path)
 
 
 def test_the_two_calibrations_tell_each_other_apart():

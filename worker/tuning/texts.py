@@ -20,28 +20,28 @@ Text = tuple[str, str | None]
 """A text and the publisher's language tag."""
 
 
-def texts_of(path: str | None) -> list[Text]:
-    """The texts of a file's posts, rows that are none left out, or those of `samples/` without one.
+def texts_of(path: str | None, samples: Path = SAMPLES) -> list[Text]:
+    """The texts of a file's posts, rows that are none left out; without a file, those of the directory `samples`.
 
     In random order, the same each time: files are often sorted, and a run may send the first of them only.
 
     Raises:
         ConfigInvalid: there is no post, or the file cannot be opened or is of no known format.
     """
-    found = list(islice(chain.from_iterable(_posts(each) for each in _files(path)), MOST_POSTS))
+    found = list(islice(chain.from_iterable(_posts(each) for each in _files(path, samples)), MOST_POSTS))
     if not found:
-        raise ConfigInvalid(f"{path} holds no post: expected what `polyvox produce` takes, such as JSON lines")
+        raise ConfigInvalid(f"{path or samples} holds no post: name a file that `polyvox produce` takes")
     random.Random(0).shuffle(found)  # noqa: S311 - no secret
     return found
 
 
-def _files(path: str | None) -> Sequence[str]:
+def _files(path: str | None, samples: Path) -> Sequence[str]:
     if path is not None:
         return [path]
-    samples = sorted(map(str, SAMPLES.glob("posts.*.jsonl")))
-    if not samples:
-        raise ConfigInvalid(f"no posts.*.jsonl in {Path(SAMPLES)}: name a file of your own posts with --texts")
-    return samples
+    found = sorted(map(str, samples.glob("posts.*.jsonl")))
+    if not found:
+        raise ConfigInvalid(f"no posts.*.jsonl in {samples}: name a file of your own posts with --texts")
+    return found
 
 
 def _posts(path: str) -> Iterator[Text]:
