@@ -118,7 +118,7 @@ def _table(found: Found, configured: Settings) -> Table:
         row = [*map(str, sizes), *(f"{rate:.0f}" for rate in rates), f"{each.padded_per_real:.2f}", str(each.runs)]
         table.add_row(*row, _note(each, found, configured))
     if len(ranked) > ROWS_SHOWN:
-        table.caption = f"and {len(ranked) - ROWS_SHOWN} others, all of which are in the file"
+        table.caption = f"and {len(ranked) - ROWS_SHOWN} others, slower or later"
     return table
 
 
