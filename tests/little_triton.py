@@ -108,18 +108,27 @@ class LittleTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
 
 
 @asynccontextmanager
-async def little_triton(servicer: LittleTriton, timeout_s: float = TIMEOUT_S) -> AsyncIterator[TritonInference]:
-    """A client of `servicer` on a free loopback port."""
+async def served(servicer: LittleTriton) -> AsyncIterator[str]:
+    """Where `servicer` listens: a free loopback port."""
     server = grpc.aio.server()
     service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    inference = TritonInference(TINY, TritonAddress(f"127.0.0.1:{port}"), timeout_s, ROWS)
     try:
-        yield inference
+        yield f"127.0.0.1:{port}"
     finally:
-        await inference.aclose()
         await server.stop(None)
+
+
+@asynccontextmanager
+async def little_triton(servicer: LittleTriton, timeout_s: float = TIMEOUT_S) -> AsyncIterator[TritonInference]:
+    """A client of `servicer`."""
+    async with served(servicer) as address:
+        inference = TritonInference(TINY, TritonAddress(address), timeout_s, ROWS)
+        try:
+            yield inference
+        finally:
+            await inference.aclose()
 
 
 @asynccontextmanager

@@ -83,6 +83,11 @@ class Settings(BaseSettings):
     batch_tokens: int = Field(512, ge=16, description="padded tokens in one batch, at most")
     batch_posts: int = Field(16, ge=1, description="windows in one batch, at most; CPUs like small batches")
     batches_in_flight: int = Field(3, ge=1, description="batches at Triton at once")
+    batching_file: Path | None = Field(
+        None,
+        description="what `polyvox calibrate` wrote: the three settings above, where the environment does not set "
+        "them; that of another model version is passed over with a warning",
+    )
     seen_windows_mb: int = Field(
         64,
         ge=0,

@@ -35,6 +35,8 @@ class Log(StrEnum):
     INFERENCE_OUTAGE = "inference_outage"
     INFERENCE_RESUMED = "inference_resumed"
     BATCH_REJECTED = "batch_rejected"
+    BATCHING_READ = "batching_read"
+    BATCHING_PASSED_OVER = "batching_passed_over"
     STORE_OUTAGE = "store_outage"
     STORE_WARNING = "store_warning"
     FOREIGN_RECORD = "foreign_record"

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
@@ -77,6 +78,11 @@ class Line:
 
     def logged(self, event: str) -> int:
         return self.log.read_bytes().count(b'"%s"' % event.encode())
+
+    def said(self, event: str) -> list[dict[str, Any]]:
+        """The lines of the log with this name."""
+        lines = [line for line in self.log.read_bytes().splitlines() if line.startswith(b"{")]
+        return [found for line in lines if (found := json.loads(line)).get("event") == event]
 
     def produce(self, values: Sequence[bytes | None], topic: str = "social") -> None:
         producer = KafkaProducer(bootstrap_servers=self.addresses.kafka)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -13,7 +14,11 @@ from pathlib import Path
 import pytest
 
 from tests.integration.line import DEADLINE_S, POISON, Line, posts, wait_for
+from tests.little_triton import TINY
+from tests.measured_batches import content_of
+from worker.analysis.batching_file import write
 from worker.events import dead_letter_from_headers, decode_enriched
+from worker.local.worker import get
 from worker.opinion.client import Link
 
 pytestmark = pytest.mark.integration
@@ -136,6 +141,24 @@ def test_a_broken_model_ends_the_worker(line: Line) -> None:
     worker = line.start(POLYVOX_MODEL_NAME="absent")
     assert worker.wait(DEADLINE_S) == 70
     assert b"POLYVOX_MODELS_DIR" in line.log.read_bytes()
+
+
+def test_a_worker_batches_as_its_file_says(line: Line, tmp_path: Path) -> None:
+    """It reads the file at its start, says so, and no batch has more posts than the file allows."""
+    path = tmp_path / "batching.json"
+    smallest = {"batch_posts": 1, "batch_tokens": 512, "batches_in_flight": 2}
+    write(path, content_of(smallest, TINY.model.version, "embedded"))
+    line.start(POLYVOX_BATCHING_FILE=str(path), POLYVOX_ROLE="enrich")
+    line.start(POLYVOX_ROLE="aggregate")
+    line.produce(posts(60))
+    line.applied(line.produced)
+    [read] = line.said("batching_read")
+    assert {name: read[name] for name in smallest} == smallest
+    [started] = [each for each in line.said("worker_started") if each["role"] == "enrich"]
+    status, metrics = get(started["health"], "/metrics")
+    sizes = dict(re.findall(r'^polyvox_batch_windows_bucket\{le="([^"]+)"\} (\S+)$', metrics, re.MULTILINE))
+    assert status == 200
+    assert float(sizes["1.0"]) == float(sizes["+Inf"]) > 0
 
 
 def test_a_worker_that_stands_still_ends(line: Line) -> None:

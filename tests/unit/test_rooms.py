@@ -78,6 +78,7 @@ BELOW = {
     "local": ["alerts", "feeds", "opinion", "analysis", "entities"],
     "verify": ["feeds", "opinion", "stream"],
     "replay": ["feeds", "opinion", "stream", "verify"],
+    "tuning": ["analysis", "feeds", "text"],
     "cli": [
         "alerts",
         "analysis",
@@ -89,6 +90,7 @@ BELOW = {
         "replay",
         "stream",
         "text",
+        "tuning",
         "verify",
     ],
 }

@@ -242,7 +242,7 @@ class TritonInference:
         if config.max_batch_size < self._rows:
             raise self._wrong(
                 f"it takes {config.max_batch_size} rows, but batches of up to {self._rows} will be sent "
-                "(POLYVOX_BATCH_POSTS, or max_batch_size in config.pbtxt)"
+                "(POLYVOX_BATCH_POSTS, POLYVOX_BATCHING_FILE, or max_batch_size in config.pbtxt)"
             )
         if VERSION_PARAMETER in config.parameters:
             version = config.parameters[VERSION_PARAMETER].string_value

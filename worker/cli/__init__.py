@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import typer
 
-from worker.cli import alerts, analyze, dead_letters, demo, entities, model, posts, replay, servers, up, verify
+from worker.cli import (
+    alerts,
+    analyze,
+    calibrate,
+    dead_letters,
+    demo,
+    entities,
+    model,
+    posts,
+    replay,
+    servers,
+    up,
+    verify,
+)
 from worker.cli.console import ErrorsInOneLine, examples
 
 app = typer.Typer(
@@ -26,5 +39,5 @@ app = typer.Typer(
     ),
 )
 
-for commands in (demo, up, servers, posts, analyze, entities, alerts, dead_letters, verify, replay, model):
+for commands in (demo, up, servers, posts, analyze, entities, alerts, dead_letters, verify, replay, calibrate, model):
     commands.add_to(app)

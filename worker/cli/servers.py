@@ -35,8 +35,11 @@ def run(
 ) -> None:
     """Run the worker against the servers of the settings."""
     configured = load_settings(**({} if role is None else {"role": role}))
+    from worker.analysis import batching_file
     from worker.stream.main import run as run_worker
 
+    if configured.role != "aggregate":
+        batching_file.named(configured)  # a broken one is wrong usage, found before any server is asked
     raise typer.Exit(run_worker(configured))
 
 

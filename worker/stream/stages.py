@@ -19,6 +19,7 @@ from worker.opinion.store import AggregateStore
 from worker.opinion.stories import RedisStories
 from worker.settings import Settings
 from worker.stream.aggregate import AggregateParts, AggregateStage
+from worker.stream.batches import with_measured_batches
 from worker.stream.ending import end_process_of
 from worker.stream.enrich import EnrichParts, EnrichStage
 from worker.stream.kafka import KafkaPublisher
@@ -111,8 +112,8 @@ class Stages:
         return ids
 
     async def _open_enrich(self, routes: Routes, store: AggregateStore, stories: RedisStories) -> None:
-        settings = self._settings
-        bundle = await asyncio.to_thread(Bundle.load, settings.bundle_dir)
+        bundle = await asyncio.to_thread(Bundle.load, self._settings.bundle_dir)
+        settings = await asyncio.to_thread(with_measured_batches, self._settings, bundle.model.version)
         publisher = await _patiently("Kafka", lambda: KafkaPublisher.connect(settings))
         self._closers.append(publisher.aclose)
         parts = EnrichParts(

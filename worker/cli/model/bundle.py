@@ -34,7 +34,8 @@ def add_to(group: typer.Typer) -> None:
         "calibrate",
         epilog=examples(
             "polyvox model calibrate",
-            after="Right after an export: what the worker says of its certainty is part of a version.",
+            after="Right after an export: what the worker says of its certainty is part of a version. About how sure "
+            "answers are; `polyvox calibrate` is about how fast they come.",
         ),
     )(calibrate)
 
