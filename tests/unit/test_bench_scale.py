@@ -1,0 +1,51 @@
+"""What a large installation needs follows from what was measured, and the page says it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.measure import Measured
+from bench.scale.grown import Grown, Load
+from bench.scale.page import costs_of, render
+from bench.scale.plan import BUSY, DAY_S, PEAK, Costs, needs
+
+COSTS = Costs(worker_s=1.0, triton_s=4.0, redis_s=0.2, worker_posts_per_s=1000, redis_mb=400, worker_mb=450)
+
+
+def test_a_plan_is_reckoned_by_hand() -> None:
+    """86.4 million posts a day are 1,000 a second on average, and twice that in the busiest hour."""
+    found = needs(1000 * DAY_S, COSTS)
+    assert found.posts_per_s == pytest.approx(1000 * PEAK)
+    assert found.worker_cores == pytest.approx(2000 * 1.0 / 1000 / BUSY)
+    assert found.triton_cores == pytest.approx(4 * found.worker_cores)
+    assert found.workers == 4
+    assert found.redis == 1
+    assert found.redis_gb == pytest.approx(86.4 * 2 * 0.4)
+    assert found.core_hours == pytest.approx(5.2e-3 * 1e6 / 3600 * PEAK / BUSY)
+
+
+@given(posts=st.floats(1e3, 1e10), more=st.floats(1, 100))
+def test_more_posts_never_need_less(posts: float, more: float) -> None:
+    """And a worker never has more than its measured rate, nor less than one partition."""
+    one, other = needs(posts, COSTS), needs(posts * more, COSTS)
+    assert other.workers >= one.workers
+    assert other.redis >= one.redis
+    assert one.posts_per_s <= one.workers * COSTS.worker_posts_per_s
+    assert one.partitions >= one.workers
+
+
+def test_the_page_holds_every_run_and_its_rules() -> None:
+    """The largest run of the curve gives the costs of Redis; the real model's those of worker and Triton."""
+    grid = [Grown(Load(20_000, workers), Measured(900.0, 0.6, 0.1), 0.2, 450.0 * workers, 8.0) for workers in (1, 2)]
+    curve = [
+        Grown(Load(posts), Measured(900.0, 0.6, 0.1), 0.2, 450.0, posts / 1e6 * 400) for posts in (10_000, 100_000)
+    ]
+    real = Grown(Load(3000, null=False), Measured(280.0, 1.0, 6.0), 0.2, 440.0, 2.0)
+    costs = costs_of(curve[-1], real)
+    assert (costs.worker_s, costs.triton_s, costs.worker_posts_per_s) == (1.0, 6.0, 900.0)
+    assert costs.redis_mb == pytest.approx(400)
+    page = render({"processor": "x"}, grid, curve, real)
+    assert "| 100,000 | 900 |" in page
+    assert "| 1,000,000,000 |" in page
