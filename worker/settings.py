@@ -98,7 +98,7 @@ class Settings(BaseSettings):
         ge=0,
         le=30 * DAY_S,
         description="how long an answer is kept in Redis for other workers, restarts and second readings; 0 shares "
-        "none; 1.5 KB each for a post of 34 tokens, in the memory that the counters need",
+        "none; 1.6 KB each for posts of 34 tokens, of the memory that the counters need",
     )
     max_windows: int = Field(32, ge=1, description="windows of one text, at most; longer is a dead letter")
     strikes: int = Field(3, ge=1, description="failures of one record alone before it is a dead letter")

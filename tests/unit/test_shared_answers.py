@@ -188,6 +188,7 @@ def test_a_store_that_is_away_is_asked_seldom_warned_about_once_and_used_again()
     assert [line["event"] for line in logs] == [Log.SHARED_ANSWERS_AWAY]
     assert missed("away") == before + 1000
     assert 0 < len(store.calls) < 200
+    assert {call for call, _ in store.calls} == {"get"}
     store.away = False
     clock.advance(10)
     worker.answers([WINDOW])
