@@ -93,6 +93,13 @@ class Settings(BaseSettings):
         ge=0,
         description="memory for answers to texts that may come again, such as retweets, in 10^6 bytes; 0 keeps none",
     )
+    shared_answers_s: int = Field(
+        0,
+        ge=0,
+        le=30 * DAY_S,
+        description="how long an answer is kept in Redis for other workers, restarts and second readings; 0 shares "
+        "none; 1.6 KB each for posts of 34 tokens, of the memory that the counters need",
+    )
     max_windows: int = Field(32, ge=1, description="windows of one text, at most; longer is a dead letter")
     strikes: int = Field(3, ge=1, description="failures of one record alone before it is a dead letter")
     dead_letter_window: int = Field(

@@ -39,6 +39,7 @@ class Log(StrEnum):
     BATCHING_PASSED_OVER = "batching_passed_over"
     STORE_OUTAGE = "store_outage"
     STORE_WARNING = "store_warning"
+    SHARED_ANSWERS_AWAY = "shared_answers_away"
     FOREIGN_RECORD = "foreign_record"
     ALERTS_LEADING = "alerts_leading"
     ALERTS_NOT_LEADING = "alerts_not_leading"
@@ -126,11 +127,17 @@ APPLIED = Counter("polyvox_applied_total", "Outcomes given to Redis.", ["result"
 TOKENS = Counter("polyvox_tokens_total", "Tokens sent to inference.", ["kind"], registry=REGISTRY)  # real, padded
 WINDOWS = Counter(
     "polyvox_windows_total", "Windows of texts by what answered them.", ["answer"], registry=REGISTRY
-)  # answer: model, memory (the same tokens were asked before)
+)  # answer: model, memory (the same tokens were asked before), shared (in Redis: by any worker)
+SHARED_ANSWERS_MISSED = Counter(
+    "polyvox_shared_answers_missed_total",
+    "Windows that the shared memory was to answer and did not.",
+    ["reason"],
+    registry=REGISTRY,
+)  # reason: unknown, broken (not what a worker writes), away
 BATCH_POSTS = Histogram("polyvox_batch_windows", "Windows in one batch.", buckets=BATCH_BUCKETS, registry=REGISTRY)
 STAGE_SECONDS = Histogram(
     "polyvox_stage_seconds", "Time of one batch in one stage.", ["stage"], buckets=STAGE_BUCKETS_S, registry=REGISTRY
-)  # stage: prepare, infer, decode, stories, publish, apply
+)  # stage: prepare, infer, shared (within infer), decode, encode, stories, publish, apply
 OUTCOME_LATENCY = Histogram(
     "polyvox_outcome_latency_seconds",
     "From the record's timestamp to its outcome.",

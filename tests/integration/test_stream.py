@@ -183,3 +183,23 @@ def test_the_faust_command_line_starts_the_worker(line: Line) -> None:
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", 6066), timeout=5)
     assert line.stop() == [0]
+
+
+def test_a_second_reading_asks_the_shared_memory_and_not_the_model(line: Line) -> None:
+    """Another group reads all posts again, as after a lost position: every window's answer comes from Redis."""
+    line.start(POLYVOX_SHARED_ANSWERS_S="3600")
+    line.produce(posts(60))
+    line.applied(line.produced)
+    assert line.stop() == [0]
+    line.start(POLYVOX_SHARED_ANSWERS_S="3600", POLYVOX_APP_ID=f"{line.name}-again", POLYVOX_ROLE="enrich")
+    wait_for(lambda: min(line.outcomes().values()) == 2, "every outcome twice")
+    *_, again = line.said("worker_started")
+    _, metrics = get(again["health"], "/metrics")
+    windows = dict(re.findall(r'^polyvox_windows_total\{answer="([^"]+)"\} (\S+)$', metrics, re.MULTILINE))
+    assert float(windows["shared"]) > 0
+    assert "model" not in windows
+    events: dict[str, list[object]] = {}
+    for record in line.read("enriched"):
+        event = decode_enriched(record.value)  # type: ignore[attr-defined]
+        events.setdefault(event.event_id, []).append((event.sentiment, event.topic, event.entities, event.language))
+    assert all(first == second for first, second in events.values())

@@ -22,10 +22,13 @@ from worker.entities.link import Linker
 from worker.entities.table import Alias, make_aliases
 from worker.errors import ModelInvalid, StoreUnavailable, TooManyDeadLetters
 from worker.events import ORIGIN_HEADER, SourcePosition, dead_letter_from_headers, decode_enriched, encode_origin
+from worker.opinion.answer_store import AnswerStore, MemoryAnswers
 from worker.opinion.stories import Candidate, Decision, MemoryStories, StoryIndex
 from worker.settings import load_settings
+from worker.stream.asking import CANARY_TEXT
 from worker.stream.enrich import EnrichParts, EnrichStage
 from worker.stream.records import OutputRecord, Routes, SourceRecord, TopicPartition
+from worker.stream.shared_answers import SharedAnswers
 from worker.text.language import Identifier
 from worker.timing import SystemClock
 
@@ -65,6 +68,7 @@ class Bench:
     strikes: Counter[str] = field(default_factory=Counter)
     stories: StoryIndex = field(default_factory=MemoryStories)
     acked: list[tuple[TopicPartition, int]] = field(default_factory=list)
+    answers: AnswerStore | None = None
 
     async def strike(self, event_id: str) -> int:
         self.strikes[event_id] += 1
@@ -82,6 +86,7 @@ class Bench:
             stories=self.stories,
             clock=SystemClock(),
             linker=LINKER,
+            shared=SharedAnswers(self.answers, self.bundle, SystemClock()) if self.answers else None,
         )
         return EnrichStage(parts, SETTINGS)
 
@@ -415,3 +420,42 @@ def test_a_text_that_comes_again_is_not_inferred_again(bench: Bench) -> None:
 
     canary = 1
     assert run(scenario()) <= canary + SETTINGS.batches_in_flight
+
+
+def test_a_second_reading_by_another_worker_infers_nothing_and_says_the_same(bundle: Bundle) -> None:
+    """Texts of one and of many windows, with other mentions: the same events, and the model sees its canary alone."""
+    texts = ["Profits rose at Apple", "Große Freude in Berlin", "wort " * 60, ""]
+    store, events, rows = MemoryAnswers(), [], []
+    for reading, name in enumerate(["ann", "bob"]):
+        bench = Bench(bundle, ScriptedInference(len(bundle.topics)), answers=store)
+        values = [
+            post(id=str(at), text=f"RT @{name} {text} https://a.example/{reading}") for at, text in enumerate(texts)
+        ]
+        records = run(bench.outcomes([bench.record(*pair) for pair in enumerate(values)]))
+        read = [decode_enriched(record.value or b"") for record in sort_by_offset(records)]
+        events.append([(event.sentiment, event.topic, event.language, event.flags) for event in read])
+        rows.append(sum(rows for rows, _ in bench.inference.calls))
+        spans = [(event.post.text, entity) for event in read for entity in event.entities]
+        assert all(text[entity.start : entity.end] == entity.text for text, entity in spans)
+    assert events[0] == events[1]
+    assert rows[1] == len(Preparer(bundle, IDENTIFIER, 32).prepare(CANARY_TEXT).windows)
+    assert rows[0] - rows[1] == len(store.answers) > len(texts)
+
+
+def test_a_text_that_breaks_the_model_is_struck_out_with_a_shared_memory_too(bench: Bench) -> None:
+    """Nothing of it is kept, its batch mates are, and its strikes are its own."""
+    bench.answers = store = MemoryAnswers()
+    poison, *good = (
+        {
+            token
+            for window in Preparer(bench.bundle, IDENTIFIER, 32).prepare(text).windows
+            for token in window.ids.tolist()
+        }
+        for text in ("qqq", "wort", CANARY_TEXT)
+    )
+    bench.inference.rejected_id = min(poison.difference(*good))
+    values = [post(text="wort"), post(text="qqq")]
+    records = sort_by_offset(run(bench.outcomes([bench.record(*pair) for pair in enumerate(values)])))
+    assert [record.topic for record in records] == ["enriched", "dead"]
+    assert list(bench.strikes.values()) == [3]
+    assert len(store.answers) == 1

@@ -9,6 +9,7 @@ LAYOUT = "polyvox:layout"
 SHARDS = "polyvox:shards"
 STORIES = "polyvox:{stories}"
 AUTHOR_KEY = "polyvox:author-key"
+ANSWERS_KEY = "polyvox:answers-key"
 TOPICS = "polyvox:topics"
 
 GUARD_CHUNK = 4096
@@ -59,6 +60,11 @@ def parse_bucket_suffix(suffix: str) -> Bucket:
 def strikes(event_id: str) -> str:
     """The failures of one record alone."""
     return f"polyvox:strikes:{event_id}"
+
+
+def answer(digest: str) -> str:
+    """The model's answer to one window."""
+    return f"polyvox:answer:{digest}"
 
 
 def position_field(topic: str, partition: int) -> str:

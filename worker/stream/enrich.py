@@ -15,16 +15,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from worker.analysis.batching import Pool, TokenBudget, collate
+from worker.analysis.batching import Pool, TokenBudget
 from worker.analysis.bundle import Bundle
-from worker.analysis.decode import split_rows
 from worker.analysis.inference import Inference, Logits
-from worker.analysis.prepare import Preparer, Window
+from worker.analysis.prepare import Preparer
 from worker.analysis.seen import SeenWindows
 from worker.entities.link import Linker
 from worker.errors import BadRecord
 from worker.opinion.stories import StoryIndex
 from worker.settings import Settings
+from worker.stream.asking import Asking
 from worker.stream.breaker import Breaker
 from worker.stream.commit import Ledger, settle
 from worker.stream.decoding import Decoding
@@ -32,13 +32,13 @@ from worker.stream.limits import DeadLetterLimits
 from worker.stream.outcomes import Outcomes
 from worker.stream.records import OutputRecord, Routes, SourceRecord, TopicPartition
 from worker.stream.recovery import Recovery
+from worker.stream.shared_answers import SharedAnswers
 from worker.stream.stories import Storyteller
 from worker.stream.work import Analysed, Complete, Unit, Work, collect
-from worker.telemetry import BATCH_POSTS, STAGE_SECONDS, TOKENS, WAITING, WINDOWS
+from worker.telemetry import STAGE_SECONDS, WAITING
 from worker.timing import Clock
 
 PREPARE_CHUNK = 128
-CANARY_TEXT = "The company reported record profits in London."
 
 
 class Publisher(Protocol):
@@ -62,6 +62,7 @@ class EnrichParts:
     stories: StoryIndex
     clock: Clock
     linker: Linker
+    shared: SharedAnswers | None = None
 
 
 class EnrichStage:
@@ -75,14 +76,20 @@ class EnrichStage:
         self._storyteller = Storyteller(parts.stories)
         self._limits = DeadLetterLimits.of(settings)
         self._budget = TokenBudget(settings.batch_tokens, settings.batch_posts)
+        seen = SeenWindows(settings.seen_windows_mb * 1_000_000)
+        self._asking = Asking(parts.preparer, parts.inference, seen, parts.shared)
         self._recovery = Recovery(
-            self._infer, self._canary, parts.strike, settings.strikes, self._set_outage, Breaker(parts.clock)
+            self._asking.infer,
+            self._asking.canary,
+            parts.strike,
+            settings.strikes,
+            self._set_outage,
+            Breaker(parts.clock),
         )
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="enrich")
         self._ledgers: dict[TopicPartition, Ledger[OutputRecord]] = {}
         self._intake: list[Work] = []
         self._pool: Pool[Unit] = Pool()
-        self._seen = SeenWindows(settings.seen_windows_mb * 1_000_000)
         self._answered: asyncio.Queue[list[Complete]] = asyncio.Queue()
         self._analysed: asyncio.Queue[list[Analysed]] = asyncio.Queue()
         self._prepared_some, self._finished_some, self._admitted_some = (asyncio.Event() for _ in range(3))
@@ -103,7 +110,7 @@ class EnrichStage:
             InferenceUnavailable, ModelInvalid: as `Inference.check`.
         """
         await self._parts.inference.check()
-        await self._canary()
+        await self._asking.canary()
         loops: list[Coroutine[Any, Any, None]] = [self._prepare_loop(), self._decode_loop()]
         loops += [self._story_loop(), self._publish_loop()]
         loops += [self._infer_loop() for _ in range(self._settings.batches_in_flight)]
@@ -198,13 +205,12 @@ class EnrichStage:
         known: list[Unit] = []
         answers: list[Logits] = []
         for unit in units:
-            answer = self._seen.get(unit.window)
+            answer = self._asking.known(unit)
             if answer is None:
                 self._pool.add(unit)
             else:
                 known.append(unit)
                 answers.append(answer)
-        WINDOWS.labels(answer="memory").inc(len(known))
         if complete := collect(known, answers):
             self._answered.put_nowait(complete)
 
@@ -260,23 +266,6 @@ class EnrichStage:
             if left_s <= 0 or len(self._pool) >= self._settings.batch_posts:
                 return self._pool.take(self._budget)
             await asyncio.sleep(left_s)
-
-    async def _infer(self, units: Sequence[Unit]) -> list[Logits]:
-        BATCH_POSTS.observe(len(units))
-        return await self._seen.answers([unit.window for unit in units], self._ask)
-
-    async def _ask(self, windows: Sequence[Window]) -> list[Logits]:
-        batch = collate(windows, self._parts.bundle.pad_id)
-        real = sum(window.length for window in windows)
-        TOKENS.labels(kind="real").inc(real)
-        TOKENS.labels(kind="padded").inc(batch.input_ids.size - real)
-        answers = split_rows(await self._parts.inference.infer(batch))
-        WINDOWS.labels(answer="model").inc(len(windows))
-        return answers
-
-    async def _canary(self) -> None:
-        windows = self._parts.preparer.prepare(CANARY_TEXT).windows
-        await self._parts.inference.infer(collate(windows, self._parts.bundle.pad_id))
 
     # publish -------------------------------------------------------------------------------------------------------
 

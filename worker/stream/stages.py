@@ -14,6 +14,7 @@ from worker.entities.link import Linker
 from worker.entities.table import load_aliases
 from worker.errors import Transient
 from worker.feeds.topics import ensure_topics, topic_ids
+from worker.opinion.answer_store import RedisAnswers
 from worker.opinion.client import Link
 from worker.opinion.store import AggregateStore
 from worker.opinion.stories import RedisStories
@@ -25,6 +26,7 @@ from worker.stream.enrich import EnrichParts, EnrichStage
 from worker.stream.kafka import KafkaPublisher
 from worker.stream.records import Routes, SourceRecord, TopicPartition
 from worker.stream.recreated import check_start_ids, watch_ids
+from worker.stream.shared_answers import SharedAnswers
 from worker.stream.shifts import Shifts
 from worker.stream.watching import open_shifts
 from worker.telemetry import Log, get_logger
@@ -126,8 +128,17 @@ class Stages:
             stories=stories,
             clock=SystemClock(),
             linker=Linker(await asyncio.to_thread(load_aliases)),
+            shared=self._shared_answers(bundle),
         )
         self._by_name["enrich"] = EnrichStage(parts, settings)
+
+    def _shared_answers(self, bundle: Bundle) -> SharedAnswers | None:
+        """None by default: see `shared_answers_s`."""
+        if not self._settings.shared_answers_s:
+            return None
+        link = RedisAnswers.link_of(self._settings)
+        self._closers.append(link.aclose)
+        return SharedAnswers(RedisAnswers(link, self._settings.shared_answers_s), bundle, SystemClock())
 
     async def positions(self, assigned: list[TopicPartition]) -> Mapping[TopicPartition, int | None]:
         """Where the aggregate stage reads on; see `AggregateStage.positions`."""
