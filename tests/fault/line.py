@@ -80,9 +80,12 @@ class Line:
     def stop(self) -> float:
         """SIGTERM all workers, one after the other; the longest time that one took.
 
+        One that has only just been started is let come to its handlers first: before, a signal simply ends it.
+
         Raises:
             Broken: one ended otherwise than with 0 in time.
         """
+        self.wait(lambda: all(worker.health for worker in self.workers), "every worker started")
         longest_s = max((worker.stop() for worker in self.workers), default=0.0)
         self.workers.clear()
         return longest_s
