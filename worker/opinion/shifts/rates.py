@@ -12,9 +12,9 @@ import numpy as np
 
 from worker.opinion.index.correction import Floats
 
-DESIGN_SHIFTS: Floats = np.array([0.06, 0.15, 0.30])
+DESIGN_SHIFTS: Floats = np.array([0.06, 0.11, 0.25])
 """Drops or rises of net sentiment that a CUSUM each is best for; those between lose a fifth of the speed at most."""
-SPLIT: Floats = np.array([0.38, 0.58, 0.25])
+SPLIT: Floats = np.array([0.36, 0.72, 0.30])
 """The part of the declared rate that each design shift, both directions together, may use. More than 1 in sum: what
 one of them takes for a shift, its neighbours often do too."""
 OVERSHOOT = 1.166
