@@ -66,22 +66,19 @@ def jars(pom: Path = POM, cache: Path = CACHE, *more: str) -> Path:
     shutil.rmtree(cache, ignore_errors=True)
     cache.mkdir(parents=True)
     # -C: a jar whose checksum is wrong fails.
-    command = [
-        maven,
-        "-q",
-        "-B",
-        "-C",
-        "-f",
-        str(pom),
-        "dependency:copy-dependencies",
-        *more,
-        f"-DoutputDirectory={cache / 'jars'}",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_S, check=False)
-    if done.returncode != 0:
-        raise Unavailable(f"Maven could not fetch {cache.name}: {done.stdout.strip().splitlines()[:1]}")
+    goals = ("dependency:copy-dependencies", *more, f"-DoutputDirectory={cache / 'jars'}")
+    _run_maven((maven, "-q", "-B", "-C", "-f", str(pom), *goals), cache.name)
     marker.write_text(wanted, encoding="utf-8")
     return cache / "jars"
+
+
+def _run_maven(command: tuple[str, ...], what: str) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_S, check=False)
+    except subprocess.TimeoutExpired:
+        raise Unavailable(f"Maven could not fetch {what} in {FETCH_S} s: run again, it keeps what it has") from None
+    if done.returncode != 0:
+        raise Unavailable(f"Maven could not fetch {what}: {done.stdout.strip().splitlines()[:1]}")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""Flink in the bench: what is fetched, what it is told, and what happens where it cannot run. No JVM runs here."""
+"""Flink in the bench: what is fetched, what it is told, and what happens where it cannot run.
+
+No JVM and no Maven run here.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from bench.jobs import AskText, Pump, Split
 from bench.page.models import FLINK
 from bench.real import RealFigures, contenders, share
 from bench.servers import Ground, Kafka
+from tests.apache_kafka.broker import Unavailable, jars
 from worker.settings import REPOSITORY
 
 MAVEN = "{http://maven.apache.org/POM/4.0.0}"
@@ -64,7 +68,6 @@ def test_every_jar_has_one_version_and_the_page_names_flinks() -> None:
     assert all(re.fullmatch(r"\d[\w.-]*", version) for version in versions.values()), versions
     assert f"flink-model-triton {versions['flink-model-triton']}" in FLINK
     assert f"**Flink SQL** {versions['flink-table-runtime']} " in FLINK
-    assert COPY_MODULE == "dependency:copy"
 
 
 def test_the_job_reads_all_inputs_from_their_start_and_writes_the_output() -> None:
@@ -106,6 +109,20 @@ def test_without_a_jdk_flink_is_left_out_and_it_is_said(bare_machine: Path, grou
     assert [line[:18] for line in said] == ["no Flink: no java:", "no Flink: no javac"]
     program(bare_machine / "javac", "exit 0")
     assert compiler() == str(bare_machine / "javac")
+
+
+def test_jars_are_fetched_once_and_never_half(bare_machine: Path) -> None:
+    """No Maven and a Maven that fails are said and leave nothing that counts; a second call asks no more."""
+    cache, asked = bare_machine / "flink", bare_machine / "asked"
+    with pytest.raises(Unavailable, match="no mvn: install Maven, which fetches the jars of flink"):
+        jars(POM, cache, COPY_MODULE)
+    program(bare_machine / "mvn", "echo refused; exit 1")
+    with pytest.raises(Unavailable, match=r"could not fetch flink.*refused"):
+        jars(POM, cache, COPY_MODULE)
+    program(bare_machine / "mvn", f'echo "$@" >> {asked}')
+    assert [jars(POM, cache, COPY_MODULE) for _ in range(2)] == [cache / "jars"] * 2
+    (line,) = asked.read_text().splitlines()
+    assert line.endswith(f"-f {POM} dependency:copy-dependencies {COPY_MODULE} -DoutputDirectory={cache / 'jars'}")
 
 
 def test_without_the_model_flink_is_left_out_and_it_is_said(tmp_path: Path, ground: Ground, said: list[str]) -> None:
