@@ -32,6 +32,13 @@ class Enrich(msgspec.Struct, frozen=True):
     bundle: str
 
 
+class AskText(msgspec.Struct, frozen=True):
+    """The same with the model `analyze_text` over HTTP; `triton_http` is Triton's address."""
+
+    pump: Pump
+    triton_http: str
+
+
 class Naive(msgspec.Struct, frozen=True):
     """The same with three Hugging Face pipelines.
 

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import msgspec
 
+from bench.contenders.flink_triton import flink_jars
 from bench.cpu import Trace
-from bench.jobs import Alone, Enrich, Flood, Naive, Setting, Split
+from bench.jobs import Alone, AskText, Enrich, Flood, Naive, Setting, Split
 from bench.measure import Measured, Progress, middle_rate, progress_of
 from bench.polyvox import Plan, run_polyvox
 from bench.servers import Ground, Scene, rival_python, scene
+from tests.apache_kafka.broker import Unavailable
 
 GRID = tuple(Setting(batch, in_flight) for batch, in_flight in product((1, 4, 8, 16), (2, 3, 4)))
 SPLITS = tuple(Split(batch, *shape) for batch, shape in product((8, 16), ((1, 2), (2, 1))))
@@ -21,10 +23,11 @@ FIRST_LOOK_POSTS = 300
 FINALISTS = 2
 """The settings that were fastest in the short look at the grid are measured in full, beside polyvox."""
 
-SHARES = {"alone": 2, "quix": 4, "naive": 20, "naive_base": 60}
+SHARES = {"alone": 2, "quix": 4, "flink": 4, "naive": 20, "naive_base": 60}
 """Slow contenders get the so-and-so-many-th part of the posts, and at least `FEWEST`."""
 
 FEWEST = 60
+ASKED_BY_FLINK = "analyze_text"
 
 
 @dataclass
@@ -46,13 +49,13 @@ class RealFigures:
 
 def measure_real(ground: Ground, posts: int, repeats: int) -> RealFigures:
     """Look at the grids once, then let all contenders take turns."""
-    with scene(ground, posts) as servers:
+    with scene(ground, posts, models=None) as servers:
         few = min(posts, FIRST_LOOK_POSTS)
         grid = dict(zip(GRID, rates(run_flood(servers, GRID, few)), strict=True))
         splits = dict(zip(SPLITS, rates(run_alone(servers, SPLITS, few)), strict=True))
         best = sorted(grid, key=lambda setting: -grid[setting])[:FINALISTS]
         figures = RealFigures(posts, grid, splits)
-        turns = contenders(figures, best, max(splits, key=lambda split: splits[split]))
+        turns = contenders(ground, figures, best, max(splits, key=lambda split: splits[split]))
         for repeat in range(1, repeats + 1):
             for run in turns:
                 for name, measured in run(servers):
@@ -64,7 +67,7 @@ def measure_real(ground: Ground, posts: int, repeats: int) -> RealFigures:
 Turn = Callable[[Scene], Iterator[tuple[str, Measured]]]
 
 
-def contenders(figures: RealFigures, best: list[Setting], split: Split) -> list[Turn]:
+def contenders(ground: Ground, figures: RealFigures, best: list[Setting], split: Split) -> list[Turn]:
     """Everybody, in the order of their turns."""
     return [
         lambda servers: _polyvox(servers, figures),
@@ -73,6 +76,7 @@ def contenders(figures: RealFigures, best: list[Setting], split: Split) -> list[
         lambda servers: _alone(servers, split),
         _faststream,
         _quix,
+        *_flink_if_it_can(ground),
         _naive,
     ]
 
@@ -116,6 +120,24 @@ def _faststream(servers: Scene) -> Iterator[tuple[str, Measured]]:
 
 def _quix(servers: Scene) -> Iterator[tuple[str, Measured]]:
     yield _rival(servers, "quix")
+
+
+def _flink_if_it_can(ground: Ground) -> list[Turn]:
+    """Asked once: a contender has a run in every repeat, or none."""
+    try:
+        if not (ground.models / ASKED_BY_FLINK).is_dir():
+            raise Unavailable(f"{ground.models} holds no {ASKED_BY_FLINK}, the only model that its module can ask")
+        flink_jars()
+    except Unavailable as why:
+        ground.say(f"no Flink: {why}")
+        return []
+    return [_flink]
+
+
+def _flink(servers: Scene) -> Iterator[tuple[str, Measured]]:
+    pump = servers.output("posts", share("flink", servers.count))
+    traces = servers.run_program("flink_triton", AskText(pump, servers.addresses.triton_http))
+    yield "flink", Measured.of(servers.read(pump), pump.count, traces)
 
 
 def _naive(servers: Scene) -> Iterator[tuple[str, Measured]]:

@@ -198,12 +198,14 @@ def running_kafka(say: Say) -> Iterator[Kafka]:
 
 
 @contextlib.contextmanager
-def scene(ground: Ground, count: int = 0, copied: int = 0) -> Iterator[Scene]:
-    """Start Redis and Triton beside Kafka, and load the input topics."""
+def scene(
+    ground: Ground, count: int = 0, copied: int = 0, models: tuple[str, ...] | None = ("analyzer",)
+) -> Iterator[Scene]:
+    """Start Redis and Triton beside Kafka, and load the input topics; `models` None: all of the repository."""
     servers: tuple[ServerName, ...] = ("redis", "triton") if ground.kafka.address else ALL_SERVERS
     with (
         tempfile.TemporaryDirectory(prefix="polyvox-bench-", ignore_cleanup_errors=True) as directory,
-        running_stack(StackOptions(servers, ground.models, ("analyzer",)), ground.say) as started,
+        running_stack(StackOptions(servers, ground.models, models), ground.say) as started,
     ):
         addresses = replace(started, kafka=ground.kafka.address or started.kafka)
         made = Scene(ground, f"bench-{uuid4().hex[:6]}", addresses, Path(directory), count, copied)

@@ -48,36 +48,37 @@ def java() -> str:
     return program
 
 
-def jars() -> Path:
-    """The directory of Kafka's jars, fetched when the pom has changed.
+def jars(pom: Path = POM, cache: Path = CACHE, *more: str) -> Path:
+    """The directory of the jars of a pom, Kafka's by default, fetched when the pom has changed.
+
+    Args:
+        more: goals of Maven beside copying the dependencies.
 
     Raises:
         Unavailable: no Maven, or it cannot fetch them.
     """
-    pom, marker = POM.read_text(encoding="utf-8"), CACHE / "pom.xml"
-    if marker.is_file() and marker.read_text(encoding="utf-8") == pom:
-        return CACHE / "jars"
+    wanted, marker = pom.read_text(encoding="utf-8"), cache / "pom.xml"
+    if marker.is_file() and marker.read_text(encoding="utf-8") == wanted:
+        return cache / "jars"
     maven = shutil.which("mvn")
     if maven is None:
-        raise Unavailable("no mvn: install Maven, which fetches Apache Kafka's jars")
-    shutil.rmtree(CACHE, ignore_errors=True)
-    CACHE.mkdir(parents=True)
+        raise Unavailable(f"no mvn: install Maven, which fetches the jars of {cache.name}")
+    shutil.rmtree(cache, ignore_errors=True)
+    cache.mkdir(parents=True)
     # -C: a jar whose checksum is wrong fails.
-    command = [
-        maven,
-        "-q",
-        "-B",
-        "-C",
-        "-f",
-        str(POM),
-        "dependency:copy-dependencies",
-        f"-DoutputDirectory={CACHE / 'jars'}",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_S, check=False)
+    goals = ("dependency:copy-dependencies", *more, f"-DoutputDirectory={cache / 'jars'}")
+    _run_maven((maven, "-q", "-B", "-C", "-f", str(pom), *goals), cache.name)
+    marker.write_text(wanted, encoding="utf-8")
+    return cache / "jars"
+
+
+def _run_maven(command: tuple[str, ...], what: str) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_S, check=False)
+    except subprocess.TimeoutExpired:
+        raise Unavailable(f"Maven could not fetch {what} in {FETCH_S} s: run again, it keeps what it has") from None
     if done.returncode != 0:
-        raise Unavailable(f"Maven could not fetch Apache Kafka: {done.stdout.strip().splitlines()[:1]}")
-    marker.write_text(pom, encoding="utf-8")
-    return CACHE / "jars"
+        raise Unavailable(f"Maven could not fetch {what}: {done.stdout.strip().splitlines()[:1]}")
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,18 @@ def test_the_page_says_everything() -> None:
     assert "{" not in page
 
 
+def test_flink_stands_in_the_table_with_what_was_bridged() -> None:
+    """With runs of it the page has its row, its share of the posts and the bridge, and the target has its ratio."""
+    report = replace(REPORT, real=replace(REAL, runs=REAL.runs | {"flink": runs(60.0, 60.0, 60.0)}))
+    page = render(report)
+    assert f"| {RIVALS['flink']} | 60.0 | 60.0 | 60.0 |" in page
+    assert "600 (flink)" in page
+    assert "bench/contenders/flink/Bridge.java" in page
+    assert "no run of it exists here" not in page
+    found = {target.name: target for target in targets(report)}["real model / Flink as released"]
+    assert (found.found, found.wanted, found.met) == (3.0, 2.0, True)
+
+
 def test_parts_left_out_leave_no_trace() -> None:
     """A run of one part reports that part."""
     report = replace(REPORT, real=None, live=None, profile=None)
