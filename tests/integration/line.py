@@ -80,9 +80,15 @@ class Line:
         return self.log.read_bytes().count(b'"%s"' % event.encode())
 
     def said(self, event: str) -> list[dict[str, Any]]:
-        """The lines of the log with this name."""
-        lines = [line for line in self.log.read_bytes().splitlines() if line.startswith(b"{")]
-        return [found for line in lines if (found := json.loads(line)).get("event") == event]
+        """The lines of the log with this name; workers that write at one moment share a line."""
+        found, decoder = [], json.JSONDecoder()
+        for line in self.log.read_text(encoding="utf-8").splitlines():
+            rest = line
+            while rest.startswith("{"):
+                each, end = decoder.raw_decode(rest)
+                found.append(each)
+                rest = rest[end:].lstrip()
+        return [each for each in found if each.get("event") == event]
 
     def produce(self, values: Sequence[bytes | None], topic: str = "social") -> None:
         producer = KafkaProducer(bootstrap_servers=self.addresses.kafka)
