@@ -48,8 +48,10 @@ def run(trial: Trial) -> None:
         with sampled(tested, worker) as samples:
             for fault in islice(cycle(_faults(trial, broker)), trial.repeats):
                 _feed(trial, tested, FAULT_S)
+                tested.send(unlike(CHUNK, trial.random))  # some of these wait while the server is away
                 published = tested.published()
                 fault()
+                tested.send(unlike(CHUNK, trial.random))  # and these in any case, however fast the worker is
                 trial.figures.recovered(tested.progress(since=published))
                 trial.figures.repeats += 1
         tested.finish(600)
