@@ -25,6 +25,7 @@ from faust.types import TP
 
 from worker.errors import PolyvoxError, PositionLost
 from worker.stream.aggregate import check_start
+from worker.stream.ending import end_process_of
 from worker.stream.records import SourceRecord, TopicPartition
 from worker.telemetry import Log, get_logger
 
@@ -90,13 +91,12 @@ def started_over(tp: TP, expected: int, found: int) -> PositionLost:
 
 
 def seeking_transport(
-    topics: frozenset[str], positions: Positions, fetch_wait_ms: int, end: Callable[[BaseException], NoReturn]
+    topics: frozenset[str], positions: Positions, fetch_wait_ms: int, end: Callable[[PolyvoxError], NoReturn]
 ) -> type[Transport]:
     """A transport whose consumer reads partitions of `topics` from `positions`, where they are known.
 
     Args:
-        end: told of a position that cannot be read from, and of a broken client: errors that leave `perform_seek` or a
-            task of aiokafka would be lost.
+        end: told of a position that cannot be read from: an error that leaves `perform_seek` would be lost in Faust.
     """
 
     class ConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust ships no types
@@ -110,11 +110,7 @@ def seeking_transport(
         async def on_start(self) -> None:
             """Watch the task that keeps the metadata: aiokafka does not, and finds no coordinator without it."""
             await super().on_start()
-            self._ensure_consumer()._client._sync_task.add_done_callback(self._on_sync_end)
-
-        def _on_sync_end(self, task: asyncio.Task[None]) -> None:
-            if not task.cancelled() and (error := task.exception()) is not None:
-                end(error)
+            self._ensure_consumer()._client._sync_task.add_done_callback(end_process_of)
 
         async def seek_in_thread(self, tp: TP, offset: int) -> None:
             await self.call_thread(self._ensure_consumer().seek, tp, offset)
