@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.fault.row import Broken
+from tests.logged import logged
 from worker.local.process import Guarded, Launch, log_tail
 from worker.local.worker import get
 
@@ -75,11 +76,9 @@ class Process:
             time.sleep(POLL_S)
         return status
 
-    def logged(self, event: str) -> list[dict[str, object]]:
-        """Its log lines of one event."""
-        wanted = b'"event": "%s"' % event.encode()
-        lines = [line for line in self.log.read_bytes().splitlines() if wanted in line]
-        return [json.loads(line[line.index(b"{") :]) for line in lines]  # Faust writes a control sequence before one
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """What it logged of one event."""
+        return logged(self.log, event)
 
     @property
     def health(self) -> str:

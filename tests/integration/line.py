@@ -20,6 +20,7 @@ from uuid import uuid4
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
+from tests.logged import logged
 from worker.events import Story, dead_letter_from_headers, decode_enriched, position_from_headers
 from worker.local.stack import Addresses
 from worker.local.worker import variables
@@ -81,14 +82,7 @@ class Line:
 
     def said(self, event: str) -> list[dict[str, Any]]:
         """The lines of the log with this name; workers that write at one moment share a line."""
-        found, decoder = [], json.JSONDecoder()
-        for line in self.log.read_text(encoding="utf-8").splitlines():
-            rest = line
-            while rest.startswith("{"):
-                each, end = decoder.raw_decode(rest)
-                found.append(each)
-                rest = rest[end:].lstrip()
-        return [each for each in found if each.get("event") == event]
+        return logged(self.log, event)
 
     def produce(self, values: Sequence[bytes | None], topic: str = "social") -> None:
         producer = KafkaProducer(bootstrap_servers=self.addresses.kafka)

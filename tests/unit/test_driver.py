@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import faust
 import pytest
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.errors import PolyvoxError, PositionLost
+from worker.stream import ending
 from worker.stream.driver import Run, check_committed, seeking_transport
 from worker.stream.records import TopicPartition
 
@@ -139,6 +142,24 @@ def test_a_seek_is_done_by_the_thread_that_fetches() -> None:
         assert asked == [(kafka.seek, PLACE, 7)]
 
     asyncio.run(main())
+
+
+def test_the_process_ends_when_the_metadata_are_no_longer_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Aiokafka does not notice, finds no coordinator any more, and the worker would be ready and idle."""
+    ended: list[int] = []
+
+    async def main() -> None:
+        thread = consumer_of(0, [])._thread
+        keeping: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        thread._ensure_consumer = lambda: SimpleNamespace(_client=SimpleNamespace(_sync_task=keeping))
+        monkeypatch.setattr(AIOKafkaConsumerThread, "on_start", unused)
+        monkeypatch.setattr(ending, "_exit", ended.append)
+        await thread.on_start()
+        keeping.set_exception(RuntimeError("the handler is closed"))
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert ended == [ending.EXIT_FAILED]
 
 
 def test_records_are_passed_on_from_the_committed_offset() -> None:

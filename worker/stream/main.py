@@ -9,6 +9,7 @@ import uvloop
 
 from worker.settings import Settings
 from worker.stream.build import create_app
+from worker.stream.connections import expect_closed_connections
 
 
 def run(settings: Settings) -> int:
@@ -18,6 +19,7 @@ def run(settings: Settings) -> int:
     """
     uvloop.install()
     asyncio.set_event_loop(uvloop.new_event_loop())
+    expect_closed_connections()
     app = create_app(settings)
     worker = faust.Worker(app, loglevel=None, override_logging=False, quiet=True)
     try:
