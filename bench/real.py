@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
@@ -35,11 +36,13 @@ class RealFigures:
     """Runs of each contender, one a repeat; of the two grids, one short run each.
 
     Attributes:
+        processors: that all of them share.
         padded_tokens: tokens sent for each real one, of each run of one worker.
         start_s: start of one worker to its first record in `enriched`, of each run.
     """
 
     posts: int
+    processors: int
     grid: dict[Setting, float]
     splits: dict[Split, float]
     runs: dict[str, list[Measured]] = field(default_factory=dict)
@@ -54,7 +57,7 @@ def measure_real(ground: Ground, posts: int, repeats: int) -> RealFigures:
         grid = dict(zip(GRID, rates(run_flood(servers, GRID, few)), strict=True))
         splits = dict(zip(SPLITS, rates(run_alone(servers, SPLITS, few)), strict=True))
         best = sorted(grid, key=lambda setting: -grid[setting])[:FINALISTS]
-        figures = RealFigures(posts, grid, splits)
+        figures = RealFigures(posts, len(os.sched_getaffinity(0)), grid, splits)
         turns = contenders(ground, figures, best, max(splits, key=lambda split: splits[split]))
         for repeat in range(1, repeats + 1):
             for run in turns:

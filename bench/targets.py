@@ -79,3 +79,5 @@ def _real(runs: Runs) -> Iterator[Target]:
 def _null(runs: Runs) -> Iterator[Target]:
     for name, other in (("bare Faust", "faust"), ("FastStream that copies", "faststream")):
         yield Target(f"enrich stage with the null model / {name}", 1.0, True, median_ratio(runs, "enrich", other))
+    whole = median_ratio(runs, "path_applied", "enrich")
+    yield Target("whole path with the null model / enrich stage alone", 0.5, True, whole)

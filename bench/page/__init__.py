@@ -111,6 +111,6 @@ def _targets(found: Sequence[Target]) -> str:
     missed = [each.name for each in found if each.found is not None and not each.met]
     lines += [
         "",
-        f"Missed: {'; '.join(missed) or 'nothing'}. What the misses come from is said where each is measured.",
+        f"Missed: {'; '.join(missed) or 'nothing'}. Where the time goes is under each table and in the profile.",
     ]
     return "\n".join(lines)

@@ -75,6 +75,8 @@ def real_part(figures: RealFigures) -> str:
         tokens=Settings.model_fields["batch_tokens"].default,
         fewer=fewer,
         table=table(real_rows(figures)),
+        processors=figures.processors,
+        budget=_budget(figures, reference),
         published=f"{median_ratio(runs, 'path_published', reference):.2f}",
         applied=f"{median_ratio(runs, 'path_applied', reference):.2f}",
         padded=f"{median(figures.padded_tokens):.3f}",
@@ -96,6 +98,9 @@ worker (`polyvox run`, default settings), one Triton with the shipped configurat
 
 The worker reaches {published} of the best bare setting up to `enriched`, and {applied} with the aggregates. It sends
 {padded} tokens for each real one. From its start to its first enriched record, with a backlog waiting, pass {start} s.
+What the path takes of the {processors} processors that everybody shares, where bare Triton has them nearly for itself:
+
+{budget}
 
 - **Bare Triton** is a gRPC client that has all texts tokenized in advance by the worker's own code, sorted by length
   over the whole run (better than a worker can, which sees {pool} posts ahead), and does nothing with the answers. Its
@@ -130,6 +135,20 @@ NO_FLINK = """\
 - **Flink SQL** with flink-model-triton is not in the table: no run of it exists here. It needs a JDK 17, Maven and the
   model `analyze_text`; the bench says which was missing.
 """
+
+
+def _budget(figures: RealFigures, reference: str) -> str:
+    """Where the processors' time goes; what neither the contender nor Triton used is Kafka's, Redis's, or nobody's."""
+    lines = [
+        "| processor seconds for 1,000 posts | all | its own | Triton | Kafka, Redis, idle |",
+        "|---|" + "---:|" * 4,
+    ]
+    for name, title in ((reference, "bare Triton"), ("path_published", "polyvox, whole path")):
+        runs = figures.runs[name]
+        whole = median(1000 * figures.processors / run.posts_per_s for run in runs)
+        own, triton = median(run.cpu_s for run in runs), median(run.triton_cpu_s for run in runs)
+        lines.append(f"| {title} | {whole:.2f} | {own:.2f} | {triton:.2f} | {whole - own - triton:.2f} |")
+    return "\n".join(lines)
 
 
 def _grid(grid: Mapping[Setting, float]) -> str:

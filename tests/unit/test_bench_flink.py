@@ -45,7 +45,7 @@ def bare_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def turns(ground: Ground) -> list[str]:
     """Whose turns there are."""
-    return [turn.__name__ for turn in contenders(ground, RealFigures(100, {}, {}), [], Split(8, 2, 1))]
+    return [turn.__name__ for turn in contenders(ground, RealFigures(100, 2, {}, {}), [], Split(8, 2, 1))]
 
 
 def program(path: Path, text: str) -> None:
