@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.apache_kafka.secured import MECHANISM, PASSWORD, USER, Identity
 from worker.local.ports import LOOPBACK, free_port
 from worker.local.probe import kafka_ready
 from worker.local.process import Guarded, Launch, log_tail
@@ -87,6 +88,7 @@ class Node:
 
     Args:
         advertised_port: of a second listener, PROXIED, the port that clients are told; 0 for no such listener.
+        secured_port: of a third, SECURED, which asks for a login over TLS; 0 for none.
     """
 
     number: int
@@ -94,11 +96,17 @@ class Node:
     controller_port: int
     proxied_port: int = 0
     advertised_port: int = 0
+    secured_port: int = 0
 
     @property
     def address(self) -> str:
         """host:port."""
         return f"{LOOPBACK}:{self.port}"
+
+    @property
+    def secured_address(self) -> str:
+        """host:port of the listener that asks for a login."""
+        return f"{LOOPBACK}:{self.secured_port}"
 
 
 def properties(directory: Path, node: Node, nodes: Sequence[Node]) -> dict[str, str]:
@@ -109,6 +117,10 @@ def properties(directory: Path, node: Node, nodes: Sequence[Node]) -> dict[str, 
     if node.proxied_port:
         listeners.append(f"{proxied}{node.proxied_port}")
         advertised.append(f"{proxied}{node.advertised_port}")
+    if node.secured_port:
+        secured = f"SECURED://{node.secured_address}"
+        listeners.append(secured)
+        advertised.append(secured)
     replicas = str(len(nodes))
     in_sync = str(max(1, len(nodes) - 1))
     return {
@@ -117,7 +129,9 @@ def properties(directory: Path, node: Node, nodes: Sequence[Node]) -> dict[str, 
         "controller.quorum.voters": ",".join(f"{each.number}@{LOOPBACK}:{each.controller_port}" for each in nodes),
         "listeners": ",".join(listeners),
         "advertised.listeners": ",".join(advertised),
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "listener.security.protocol.map": ",".join(
+            ("PLAINTEXT:PLAINTEXT", "PROXIED:PLAINTEXT", "CONTROLLER:PLAINTEXT", "SECURED:SASL_SSL")
+        ),
         "controller.listener.names": "CONTROLLER",
         "log.dirs": str(directory / "data"),
         "auto.create.topics.enable": "false",
@@ -149,9 +163,14 @@ class Broker:
         directory.mkdir(exist_ok=True)
         config = directory / "server.properties"
         wanted = properties(directory, node, nodes)
+        users: tuple[str, ...] = ()
+        if node.secured_port:
+            self.identity = Identity.make(directory, program)
+            wanted |= self.identity.properties("SECURED")
+            users = ("--add-scram", f"{MECHANISM}=[name={USER},password={PASSWORD}]")
         config.write_text("".join(f"{name}={value}\n" for name, value in wanted.items()))
         run = (program, HEAP, "-cp", classpath)
-        format_it = [*run, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", "-c", str(config)]
+        format_it = [*run, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", "-c", str(config), *users]
         # With "=": one id in 64 begins with a dash, and would read as another option.
         subprocess.run(format_it, check=True, capture_output=True, timeout=START_S)
         self._launch = Launch((*run, "kafka.Kafka", str(config)), directory, directory / "kafka.log", stop_s=20.0)
@@ -185,20 +204,29 @@ class Broker:
 
 
 @contextmanager
-def running_cluster(directory: Path, count: int, advertised_port: int = 0) -> Iterator[list[Broker]]:
+def running_cluster(
+    directory: Path, count: int, advertised_port: int = 0, secured: bool = False
+) -> Iterator[list[Broker]]:
     """Brokers with their data in `directory`. They end with this process at the latest.
 
     Args:
         advertised_port: the port that clients of a second listener are told: a proxy's, before `Node.proxied_port`.
+        secured: with a listener that asks for a login over TLS.
 
     Raises:
         Unavailable: this machine lacks something.
         RuntimeError: one does not start; the end of its log.
     """
     taken = {advertised_port}
-    proxied = advertised_port > 0
     nodes = [
-        Node(number, free_port(taken), free_port(taken), free_port(taken) if proxied else 0, advertised_port)
+        Node(
+            number,
+            port=free_port(taken),
+            controller_port=free_port(taken),
+            proxied_port=free_port(taken) if advertised_port else 0,
+            advertised_port=advertised_port,
+            secured_port=free_port(taken) if secured else 0,
+        )
         for number in range(1, count + 1)
     ]
     cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()

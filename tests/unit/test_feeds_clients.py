@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from kafka import errors as kafka_errors
 
 from worker.errors import BrokerUnavailable, ConfigInvalid, PolyvoxError
-from worker.feeds.connect import client_options, translate
+from worker.feeds.connect import client_options, refused, translate
 from worker.feeds.lag import PartitionLag
 from worker.feeds.produce import rate
 from worker.settings import Settings, load_settings
@@ -38,6 +38,31 @@ def test_errors_that_time_cannot_heal_are_told_apart() -> None:
     assert isinstance(translate(kafka_errors.SaslAuthenticationFailedError(), settings), ConfigInvalid)
     assert isinstance(translate(kafka_errors.TopicAuthorizationFailedError(), settings), ConfigInvalid)
     assert isinstance(translate(kafka_errors.KafkaTimeoutError(), settings), BrokerUnavailable)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (FileNotFoundError("no such file"), "POLYVOX_KAFKA_CA_FILE"),
+        (kafka_errors.KafkaConnectionError("Handshake failed: [SSL: WRONG_VERSION_NUMBER]"), "POLYVOX_KAFKA_PROTOCOL"),
+        (kafka_errors.SaslAuthenticationFailedError("invalid credentials"), "POLYVOX_KAFKA_PASSWORD"),
+        (kafka_errors.UnsupportedSaslMechanismError("PLAIN"), "POLYVOX_KAFKA_SASL_MECHANISM"),
+    ],
+)
+def test_what_brokers_refused_is_said_instead_of_a_timeout(error: Exception, said: str) -> None:
+    """Among errors that may pass, the first that does not is the reason."""
+    passing = [ConnectionRefusedError("refused"), kafka_errors.KafkaConnectionError("socket disconnected")]
+    found = refused([*passing, error, *passing], Settings())
+    assert isinstance(found, ConfigInvalid)
+    assert said in str(found)
+    assert refused(passing, Settings()) is None
+
+
+def test_a_timeout_names_the_login_where_there_is_one() -> None:
+    """A refusal may have been lost when the broker hung up; without a login there is none to check."""
+    login = load_settings(kafka_protocol="SASL_SSL", kafka_username="u", kafka_password="p")
+    assert "POLYVOX_KAFKA_PASSWORD" in str(translate(kafka_errors.KafkaTimeoutError(), login))
+    assert "POLYVOX_KAFKA_PASSWORD" not in str(translate(kafka_errors.KafkaTimeoutError(), Settings()))
 
 
 def test_tls_and_sasl_settings_reach_the_client() -> None:

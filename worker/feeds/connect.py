@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, TypeVar
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka import errors as kafka_errors
 
-from worker.errors import BrokerUnavailable, ConfigInvalid, PolyvoxError
+from worker.errors import BrokerUnavailable, ConfigInvalid, PolyvoxError, Transient
 from worker.settings import Settings
 
 Client = TypeVar("Client", KafkaAdminClient, KafkaConsumer, KafkaProducer)
@@ -28,17 +29,17 @@ CLOSE_TIMEOUT_S = 5.0
 FETCH_WAIT_MS = 50
 """How long a broker holds a fetch that finds nothing; short, because `end_offsets` waits for one such answer."""
 
+CHECK_LOGIN = "check POLYVOX_KAFKA_USERNAME and POLYVOX_KAFKA_PASSWORD"
+CHECK_MECHANISM = "check POLYVOX_KAFKA_SASL_MECHANISM"
+CHECK_TLS = "check POLYVOX_KAFKA_PROTOCOL and POLYVOX_KAFKA_CA_FILE"
+
 FOREIGN: tuple[tuple[type[Exception], type[PolyvoxError], str], ...] = (
     (kafka_errors.AuthorizationError, ConfigInvalid, "this user may not do that: check the cluster's ACLs"),
-    (
-        kafka_errors.SaslAuthenticationFailedError,
-        ConfigInvalid,
-        "the login was refused: check POLYVOX_KAFKA_USERNAME and POLYVOX_KAFKA_PASSWORD",
-    ),
+    (kafka_errors.SaslAuthenticationFailedError, ConfigInvalid, f"the login was refused: {CHECK_LOGIN}"),
     (
         kafka_errors.UnsupportedSaslMechanismError,
         ConfigInvalid,
-        "the cluster does not offer this login: check POLYVOX_KAFKA_SASL_MECHANISM",
+        f"the cluster does not offer this login: {CHECK_MECHANISM}",
     ),
     (kafka_errors.KafkaConfigurationError, ConfigInvalid, "check the POLYVOX_KAFKA_* settings"),
     (kafka_errors.InvalidTopicError, ConfigInvalid, "that is no legal topic name"),
@@ -51,7 +52,7 @@ FOREIGN: tuple[tuple[type[Exception], type[PolyvoxError], str], ...] = (
     (
         kafka_errors.KafkaTimeoutError,
         BrokerUnavailable,
-        "no answer in time: check that Kafka runs there, and POLYVOX_KAFKA_BROKERS; `polyvox up` starts a local one",
+        "no answer in time: check POLYVOX_KAFKA_BROKERS and POLYVOX_KAFKA_PROTOCOL; `polyvox up` starts a local one",
     ),
     (kafka_errors.KafkaError, BrokerUnavailable, "try again when the cluster is healthy"),
 )
@@ -61,6 +62,9 @@ FOREIGN: tuple[tuple[type[Exception], type[PolyvoxError], str], ...] = (
 def translate(error: Exception, settings: Settings) -> PolyvoxError:
     """Our exception for one of `FOREIGN`, naming the brokers and what to do."""
     ours, advice = next((ours, advice) for foreign, ours, advice in FOREIGN if isinstance(error, foreign))
+    if isinstance(error, kafka_errors.KafkaTimeoutError) and settings.kafka_protocol.startswith("SASL"):
+        # Brokers hang up after a refusal, and kafka-python may then not have read it.
+        advice += f"; after a refused login it looks the same: {CHECK_LOGIN}, and {CHECK_MECHANISM}"
     return ours(f"Kafka at {settings.kafka_brokers}: {_first_line(error)}; {advice}")
 
 
@@ -88,12 +92,48 @@ def broker_errors(settings: Settings) -> Iterator[None]:
 def _opened(make: Callable[..., Client], settings: Settings, **options: object) -> Client:
     """A connected client; kafka-python reads the certificate files while it connects."""
     try:
-        return make(**client_options(settings), **options)
+        with _refusals() as met:
+            return make(**client_options(settings), **options)
+    except kafka_errors.KafkaTimeoutError as error:
+        raise refused(met, settings) or error from error
     except OSError as error:
-        raise ConfigInvalid(
-            f"a file that reaching Kafka needs cannot be used: {error}; check POLYVOX_KAFKA_CA_FILE, "
-            "POLYVOX_KAFKA_CERT_FILE and POLYVOX_KAFKA_KEY_FILE"
-        ) from error
+        raise _unusable_file(error) from error
+
+
+@contextmanager
+def _refusals() -> Iterator[list[Exception]]:
+    """What the brokers refuse meanwhile: kafka-python says it in its log, tries again, and then took too long."""
+    met: list[Exception] = []
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            met.extend(each for each in record.args or () if isinstance(each, Exception))
+
+    collector, log = Collector(logging.ERROR), logging.getLogger("kafka.net")
+    log.addHandler(collector)
+    try:
+        yield met
+    finally:
+        log.removeHandler(collector)
+
+
+def refused(met: Sequence[Exception], settings: Settings) -> PolyvoxError | None:
+    """The first of the errors that no retry helps with, in our terms; None when all may pass."""
+    for error in met:
+        if isinstance(error, FileNotFoundError | IsADirectoryError | PermissionError):
+            return _unusable_file(error)
+        if "[SSL:" in str(error):
+            return ConfigInvalid(f"Kafka at {settings.kafka_brokers}: {_first_line(error)}; {CHECK_TLS}")
+        if isinstance(error, kafka_errors.KafkaError) and not isinstance(ours := translate(error, settings), Transient):
+            return ours
+    return None
+
+
+def _unusable_file(error: OSError) -> ConfigInvalid:
+    return ConfigInvalid(
+        f"a file that reaching Kafka needs cannot be used: {error}; check POLYVOX_KAFKA_CA_FILE, "
+        "POLYVOX_KAFKA_CERT_FILE and POLYVOX_KAFKA_KEY_FILE"
+    )
 
 
 def client_options(settings: Settings) -> dict[str, Any]:

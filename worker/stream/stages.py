@@ -24,6 +24,7 @@ from worker.stream.batches import with_measured_batches
 from worker.stream.ending import end_process_of
 from worker.stream.enrich import EnrichParts, EnrichStage
 from worker.stream.kafka import KafkaPublisher
+from worker.stream.login import log_in
 from worker.stream.records import Routes, SourceRecord, TopicPartition
 from worker.stream.recreated import check_start_ids, watch_ids
 from worker.stream.shared_answers import SharedAnswers
@@ -75,6 +76,7 @@ class Stages:
             ConfigInvalid, ModelInvalid: waiting does not help.
         """
         settings, clock = self._settings, SystemClock()
+        await _patiently("Kafka", lambda: log_in(settings))
         created = await _patiently("Kafka", lambda: asyncio.to_thread(ensure_topics, settings))
         if created:
             get_logger().info(Log.TOPICS_CREATED, topics=created)
