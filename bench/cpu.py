@@ -1,4 +1,4 @@
-"""Processor time of a process and of all that it started, from /proc, sampled while it runs."""
+"""Processor time of a process and of all that it started, sampled while it runs, and its memory: from /proc."""
 
 from __future__ import annotations
 
@@ -70,6 +70,16 @@ def tree_cpu_s(stats: Mapping[int, tuple[int, float]], root: int) -> float:
         total_s += stats[pid][1]
         waiting += children.get(pid, [])
     return total_s
+
+
+def resident_bytes(pid: int) -> int:
+    """Resident memory of a process; 0 once it ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    except (OSError, ProcessLookupError):
+        return 0
+    sizes = [int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS:")]
+    return sizes[0] if sizes else 0
 
 
 def own_process(program: str) -> int:

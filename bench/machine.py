@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib import metadata
-from pathlib import Path
 
 from bench.servers import APACHE
 from tests.apache_kafka.broker import POM
 from worker.local.environment import REPOSITORY, site_packages
+from worker.tuning.run import processor
 
 CLIENTS = (
     "aiokafka",
@@ -43,7 +43,7 @@ def describe(kafka: str) -> dict[str, str]:
     rivals = {name: _versions(_environment(f".venv-bench-{name}"), of) for name, of in RIVALS.items()}
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        "processor": processor(),
+        "processor": hardware(),
         "load before the start (1, 5, 15 minutes)": load,
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
         "worker": _versions(here, CLIENTS),
@@ -54,9 +54,9 @@ def describe(kafka: str) -> dict[str, str]:
     }
 
 
-def processor() -> str:
+def hardware() -> str:
     """The processor, the cores that this process may use, and the memory."""
-    return f"{_cpu_model()}, {len(os.sched_getaffinity(0))} cores, {_memory_gib():.0f} GiB"
+    return f"{processor()}, {_memory_gib():.0f} GiB"
 
 
 def _environment(name: str) -> list[metadata.Distribution]:
@@ -71,11 +71,6 @@ def _kafka_version() -> str:
 def _versions(found: Iterable[metadata.Distribution], wanted: tuple[str, ...]) -> str:
     versions = {each.metadata["Name"].lower(): each.version for each in found}
     return ", ".join(f"{name} {versions[name]}" for name in wanted if name in versions)
-
-
-def _cpu_model() -> str:
-    named = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    return named[1] if named else platform.machine()
 
 
 def _memory_gib() -> float:

@@ -14,6 +14,7 @@ from pathlib import Path
 from bench.cpu import Trace
 from bench.measure import Progress
 from bench.servers import Scene, as_settings
+from bench.store import empty
 from worker.errors import PolyvoxError
 from worker.feeds.topics import ensure_topics
 from worker.local.process import log_tail
@@ -79,7 +80,7 @@ def run_polyvox(scene: Scene, plan: Plan) -> Run:
     environment = scene.variables() | {"POLYVOX_ROLE": plan.role, **plan.options}
     settings = as_settings(environment)
     ensure_topics(settings)
-    asyncio.run(_empty_redis(settings))
+    asyncio.run(empty(settings))
     started_s = time.time()
     with running_workers(environment, scene.directory, plan.workers) as workers:
         with scene.meter(*process_ids(settings.app_id)) as meter:
@@ -187,11 +188,3 @@ def process_ids(app_id: str) -> list[int]:
     if not found:
         raise PolyvoxError(f"no worker of {app_id} runs")
     return found
-
-
-async def _empty_redis(settings: Settings) -> None:
-    """Forget the run before: it applied the same source offsets, which would count as repeats."""
-    link = Link.of(settings)
-    async with link.use("emptying the bench's database") as client:
-        await client.flushdb()
-    await link.aclose()

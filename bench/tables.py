@@ -70,6 +70,12 @@ def table(of: Mapping[str, Row], triton: bool = True) -> str:
     return "\n".join(lines)
 
 
+def markdown(head: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
+    """A table whose first column is words and whose others are numbers."""
+    lines = ["| " + " | ".join(map(str, head)) + " |", "|---" + "|--:" * (len(head) - 1) + "|"]
+    return "\n".join(lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows])
+
+
 def best(runs: Mapping[str, Sequence[Measured]], prefix: str) -> str:
     """The name with the best median rate among those that begin so."""
     return max((name for name in runs if name.startswith(prefix)), key=lambda name: median(rate_of(runs[name])))

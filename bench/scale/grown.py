@@ -6,14 +6,14 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from bench.cpu import Meter, own_process
+from bench.cpu import Meter, own_process, resident_bytes
 from bench.kafka import load
 from bench.measure import Measured, used_s
 from bench.null import FAST_MODEL, null_repository
 from bench.polyvox import process_ids, running_workers
 from bench.servers import Ground, Scene, as_settings, scene
+from bench.store import empty, used_bytes
 from bench.texts import inputs, record
 from worker.errors import PolyvoxError
 from worker.feeds.topics import ensure_topics
@@ -96,7 +96,8 @@ def _run(servers: Scene, load: Load) -> Grown:
     settings = as_settings(environment)
     ensure_topics(settings)
     _fill(servers, settings, load)
-    empty = asyncio.run(_redis_bytes(settings, flush=True))
+    asyncio.run(empty(settings))
+    empty_bytes = asyncio.run(used_bytes(settings))
     with running_workers(environment, servers.directory, load.workers) as workers:
         pids = process_ids(settings.app_id)
         meter = Meter(
@@ -104,7 +105,7 @@ def _run(servers: Scene, load: Load) -> Grown:
         )
         with meter:
             applied, worker_mb = asyncio.run(_watch(settings, workers, pids, load.posts))
-    redis_mb = (asyncio.run(_redis_bytes(settings)) - empty) / MB
+    redis_mb = (asyncio.run(used_bytes(settings)) - empty_bytes) / MB
     redis_s = used_s(meter.traces["redis"], applied[0][0], applied[-1][0])
     return Grown(load, Measured.of(applied, load.posts, meter.traces), redis_s / load.posts * 1000, worker_mb, redis_mb)
 
@@ -133,7 +134,7 @@ async def _watch(
             for worker in workers:
                 worker.require_running()
             now_s, done = time.time(), (await queries.totals()).received
-            most_mb = max(most_mb, sum(map(_resident_mb, pids)))
+            most_mb = max(most_mb, sum(map(resident_bytes, pids)) / MB)
             if done > seen[-1][1]:
                 seen.append((now_s, done))
             elif now_s - seen[-1][0] > STALL_S:
@@ -141,21 +142,3 @@ async def _watch(
     finally:
         await link.aclose()
     return seen, most_mb
-
-
-def _resident_mb(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024 / MB
-    return 0.0
-
-
-async def _redis_bytes(settings: Settings, *, flush: bool = False) -> int:
-    """What Redis holds; after it was emptied, if wanted."""
-    link = Link.of(settings)
-    async with link.use("looking at the bench's database") as client:
-        if flush:
-            await client.flushall()
-        found = int((await client.info("memory"))["used_memory"])
-    await link.aclose()
-    return found

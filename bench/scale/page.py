@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from bench.scale.grown import Grown
 from bench.scale.plan import BUSY, PEAK, Costs, needs
+from bench.tables import markdown
 
 DOLLARS_A_CORE_HOUR = 0.04
 """A general-purpose core with 4 GB at a large provider, on demand; an assumption, the one number here not measured."""
@@ -30,8 +31,8 @@ def render(machine: Mapping[str, str], grid: Sequence[Grown], curve: Sequence[Gr
     return PAGE.format(
         machine="\n".join(f"| {name} | {value} |" for name, value in machine.items()),
         grid_posts=f"{grid[0].load.posts:,}",
-        grid=_table(("workers", "partitions", *HEAD), [_of_grid(each) for each in grid]),
-        curve=_table(("posts", *HEAD, "Redis, MB a million posts"), [_of_curve(each) for each in curve]),
+        grid=markdown(("workers", "partitions", *HEAD), [_of_grid(each) for each in grid]),
+        curve=markdown(("posts", *HEAD, "Redis, MB a million posts"), [_of_curve(each) for each in curve]),
         flat=_flat(curve),
         worker_s=costs.worker_s, triton_s=costs.triton_s, redis_s=costs.redis_s,
         posts_per_s=costs.worker_posts_per_s, redis_mb=costs.redis_mb, worker_mb=costs.worker_mb,
@@ -95,15 +96,10 @@ def _plan(costs: Costs) -> str:
                 f"{cores * 24 * 30 * DOLLARS_A_CORE_HOUR:,.0f}",
             )
         )
-    return _table(
+    return markdown(
         ("posts a day", "in the busiest hour, /s", "cores, workers", "cores, Triton", "workers", "partitions, at least",
          "Redis primaries", "Redis, GB", "$ a million posts", "$ a month"), rows,
     )  # fmt: skip
-
-
-def _table(head: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
-    lines = ["| " + " | ".join(map(str, head)) + " |", "|" + "--:|" * len(head)]
-    return "\n".join(lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows])
 
 
 PAGE = """\

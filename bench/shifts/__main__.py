@@ -21,7 +21,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench.machine import processor
+from bench.machine import hardware
 from bench.shifts import coverage, delays, page, picture, planted, rates, real, scenarios
 from bench.shifts.figures import Figure
 from bench.shifts.world import REPOSITORY
@@ -72,7 +72,7 @@ def _days(scale: float) -> int:
 def main(options: argparse.Namespace) -> int:
     """Run the parts side by side; the exit code is 0 also when targets are missed: they are named."""
     console, started_s = Console(width=120), time.monotonic()
-    console.print(f"seed {options.seed}; {processor()}; parts: {', '.join(options.only)}", highlight=False)
+    console.print(f"seed {options.seed}; {hardware()}; parts: {', '.join(options.only)}", highlight=False)
     found: dict[str, list[Figure]] = {}
     with ProcessPoolExecutor(CORES) as pool:
         waiting: dict[str, Future[tuple[list[Figure], float]]] = {

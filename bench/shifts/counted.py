@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.shifts.analysed import Labelled
+from bench.store import empty
 from worker.alerts.aggregates import AggregateWindows
 from worker.alerts.reading import confusions_of
 from worker.events import EnrichedPost, SourcePosition
@@ -74,9 +75,8 @@ def _moved(post: Labelled, at: datetime) -> EnrichedPost:
 @asynccontextmanager
 async def counting(settings: Settings) -> AsyncIterator[Counter]:
     """An empty Redis."""
+    await empty(settings)
     link = Link.of(settings)
-    async with link.use("emptying the bench's database") as client:
-        await client.flushdb()
     kept = settings.model_copy(update={"retention_hour_s": KEPT_S, "retention_day_s": KEPT_S})
     store = AggregateStore(link, kept)
     try:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bench.machine import processor
+from bench.machine import hardware
 from bench.shifts.analysed import COPIED
 from bench.shifts.coverage import REGIMES
 from bench.shifts.delays import DROPS, HISTORY_DAYS
 from bench.shifts.figures import Figure
 from bench.shifts.real import POSTS
 from bench.shifts.scenarios import ADWIN_KEYS, NAMES, RIVAL_KEYS, SCENARIO_KEYS
+from bench.tables import markdown
 from worker.opinion.shifts.control import MARGIN
 from worker.opinion.shifts.limits import Limits
 from worker.opinion.shifts.rates import DESIGN_SHIFTS
@@ -42,7 +43,7 @@ def render(found: Mapping[str, Sequence[Figure]], seconds: float, seed: int) -> 
     return PAGE.format(
         seconds=seconds,
         seed=seed,
-        processor=processor(),
+        processor=hardware(),
         missed=_missed(by_name),
         coverage=_coverage(by_name),
         rates=_rows([*found["independent_keys"], *found["keys_sharing_posts"]]),
@@ -73,17 +74,12 @@ def _missed(figures: Mapping[str, Figure]) -> str:
     return f"{len(missed)} of {judged} targets are missed:\n" + "".join(missed)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|---" + "|--:" * (len(head) - 1) + "|"]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
-
-
 def _rows(figures: Sequence[Figure]) -> str:
     rows = []
     for one in figures:
         interval = "" if one.interval is None else f"{one.interval[0]:.3g} to {one.interval[1]:.3g}"
         rows.append((f"`{one.name}`", f"{one.value:.3g}", interval, one.target))
-    return _table(("figure", "value", "95 %", "target"), rows)
+    return markdown(("figure", "value", "95 %", "target"), rows)
 
 
 def _coverage(figures: Mapping[str, Figure]) -> str:
@@ -91,7 +87,7 @@ def _coverage(figures: Mapping[str, Figure]) -> str:
     for regime in (*(regime.name for regime in REGIMES), "uncounted_language"):
         values = [figures[f"coverage.{regime}.{name}"].value for name in ("net", "negative", "neutral", "positive")]
         rows.append((regime.replace("_", " "), *(f"{value:.3f}" for value in values)))
-    return _table(("window", "net", "negative", "neutral", "positive"), rows)
+    return markdown(("window", "net", "negative", "neutral", "positive"), rows)
 
 
 def _delays(figures: Mapping[str, Figure]) -> str:
@@ -102,7 +98,7 @@ def _delays(figures: Mapping[str, Figure]) -> str:
             names = ("delay_limit_h", "delay_h", "delay_to_limit", "alert_delay_h", "alert_delay_to_limit")
             values = [f"{figures[f'{name}.{at}'].value:.2f}" for name in names]
             rows.append((f"{per_hour} posts/hour, {drop * 100:.0f} points", *values))
-    return _table(("drop", "limit, h", "signal, h", "to limit", "alert, h", "to its limit"), rows)
+    return markdown(("drop", "limit, h", "signal, h", "to limit", "alert, h", "to its limit"), rows)
 
 
 def _faster(figures: Mapping[str, Figure]) -> str:
@@ -113,7 +109,7 @@ def _faster(figures: Mapping[str, Figure]) -> str:
             found = [figures[f"times_faster_than.{name}.{at}"] for name in FIELD]
             values = [f"{one.value:.1f}{'*' if 'beyond' in one.target else ''}" for one in found]
             rows.append((f"{per_hour} posts/hour, {drop * 100:.0f} points", *values))
-    return _table(("drop", *FIELD.values()), rows)
+    return markdown(("drop", *FIELD.values()), rows)
 
 
 def _scenarios(figures: Mapping[str, Figure]) -> str:
@@ -123,7 +119,7 @@ def _scenarios(figures: Mapping[str, Figure]) -> str:
         rows.append((name.replace("_", " "), *(f"{value:.2f}" for value in values)))
         more = figures.get(f"false_more_than_control.{name}")
         rows[-1] += (f"{more.value:.3f} ({more.interval[0]:.3f} to {more.interval[1]:.3f})" if more else "",)
-    return _table(("what happens", *(TITLES[rival] for rival in RIVALS), "ours to control"), rows)
+    return markdown(("what happens", *(TITLES[rival] for rival in RIVALS), "ours to control"), rows)
 
 
 PAGE = """\

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.cpu import resident_bytes
 from tests.fault.row import Broken
 from tests.logged import logged
 from worker.local.process import Guarded, Launch, log_tail
@@ -112,9 +113,4 @@ class Process:
     @property
     def resident_bytes(self) -> int:
         """Its resident memory; 0 once it ended."""
-        try:
-            status = Path(f"/proc/{self._child.pid}/status").read_text(encoding="ascii")
-        except (OSError, ProcessLookupError):
-            return 0
-        sizes = [int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS:")]
-        return sizes[0] if sizes else 0
+        return resident_bytes(self._child.pid)

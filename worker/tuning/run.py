@@ -87,7 +87,7 @@ async def calibrate(settings: Settings, texts: Texts, effort: Effort, clock: Clo
         model_version=bundle.model.version,
         inference=engine,
         server="in process" if engine == "embedded" else settings.triton_url,
-        processor=_processor(),
+        processor=processor(),
         at=datetime.fromtimestamp(clock.unix_ms() // 1000, UTC).isoformat(),
         texts=texts.name,
         latency_ms=effort.latency_ms,
@@ -126,7 +126,7 @@ async def _most_posts(settings: Settings, bundle: Bundle) -> int:
     return most
 
 
-def _processor() -> str:
+def processor() -> str:
     """The processor of this machine, and the cores that this process may use."""
     text = CPUS.read_text() if CPUS.is_file() else ""
     named = re.search(r"^model name\s*: (.+)$", text, re.MULTILINE)
