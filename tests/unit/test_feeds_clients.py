@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,9 +16,11 @@ from hypothesis import strategies as st
 from kafka import errors as kafka_errors
 
 from worker.errors import BrokerUnavailable, ConfigInvalid, PolyvoxError
-from worker.feeds.connect import client_options, refused, translate
+from worker.feeds import connect
+from worker.feeds.connect import admin, client_options, consumer, producer, refused, translate
 from worker.feeds.lag import PartitionLag
 from worker.feeds.produce import rate
+from worker.local.ports import free_port
 from worker.settings import Settings, load_settings
 from worker.timing import ManualClock
 
@@ -63,6 +71,28 @@ def test_a_timeout_names_the_login_where_there_is_one() -> None:
     login = load_settings(kafka_protocol="SASL_SSL", kafka_username="u", kafka_password="p")
     assert "POLYVOX_KAFKA_PASSWORD" in str(translate(kafka_errors.KafkaTimeoutError(), login))
     assert "POLYVOX_KAFKA_PASSWORD" not in str(translate(kafka_errors.KafkaTimeoutError(), Settings()))
+
+
+@pytest.mark.parametrize("open_client", [admin, consumer, producer])
+def test_a_client_that_cannot_connect_leaves_nothing_behind(
+    open_client: Callable[[Settings], AbstractContextManager[object]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A worker looks every few seconds: an outage of an hour would take all file handles, and a thousand threads."""
+    caplog.set_level(logging.CRITICAL)  # what is captured keeps errors, and these keep clients
+    monkeypatch.setattr(connect, "BOOTSTRAP_TIMEOUT_MS", 50)
+    nobody = Settings(kafka_brokers=f"127.0.0.1:{free_port(set())}")
+
+    def held() -> tuple[int, int]:
+        gc.collect()
+        return threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
+
+    before = held()
+    for _ in range(3):
+        with pytest.raises(BrokerUnavailable), open_client(nobody):
+            pass
+    assert held() <= before
 
 
 def test_tls_and_sasl_settings_reach_the_client() -> None:

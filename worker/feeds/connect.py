@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Literal, TypeVar
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka import errors as kafka_errors
+from kafka.net.compat import KafkaNetClient
 
 from worker.errors import BrokerUnavailable, ConfigInvalid, PolyvoxError, Transient
 from worker.settings import Settings
@@ -91,13 +92,28 @@ def broker_errors(settings: Settings) -> Iterator[None]:
 
 def _opened(make: Callable[..., Client], settings: Settings, **options: object) -> Client:
     """A connected client; kafka-python reads the certificate files while it connects."""
-    try:
-        with _refusals() as met:
-            return make(**client_options(settings), **options)
-    except kafka_errors.KafkaTimeoutError as error:
-        raise refused(met, settings) or error from error
-    except OSError as error:
-        raise _unusable_file(error) from error
+    with ExitStack() as unfinished:
+
+        def net_client(**configs: object) -> KafkaNetClient:
+            client = KafkaNetClient(**configs)
+            unfinished.callback(_end, client)
+            return client
+
+        try:
+            with _refusals() as met:
+                made = make(**client_options(settings), kafka_client=net_client, **options)
+        except kafka_errors.KafkaTimeoutError as error:
+            raise refused(met, settings) or error from error
+        except OSError as error:
+            raise _unusable_file(error) from error
+        unfinished.pop_all()
+        return made
+
+
+def _end(client: KafkaNetClient) -> None:
+    """What a client that could not connect leaves behind for ever: a thread and four file handles."""
+    client.close()
+    client._net.stop()
 
 
 @contextmanager
