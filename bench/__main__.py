@@ -44,7 +44,7 @@ NULL_FACTOR = 4
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser("bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--posts", type=int, default=5400, help="posts of a run with the real model (default 5400)")
+    parser.add_argument("--posts", type=int, default=4800, help="posts of a run with the real model (default 4800)")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each contender (default 3)")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts to run")
     parser.add_argument("--json", action="store_true", help="nothing but the JSON object on standard output")
