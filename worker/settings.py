@@ -15,8 +15,8 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from worker.errors import ConfigInvalid
+from worker.role import Role
 
-Role = Literal["enrich", "aggregate", "all"]
 REPOSITORY = Path(__file__).resolve().parent.parent
 DAY_S = 86_400
 

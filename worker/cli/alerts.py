@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from worker.cli.console import Exit, examples, json_line, out, printable, say
-from worker.settings import settings
+from worker.cli.configured import settings
+from worker.cli.console import Exit, examples, json_line, out, printable, run_async, say
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -129,7 +128,7 @@ def _ask(question: Callable[[AlertStore], Awaitable[Result]]) -> Result:
         finally:
             await store.aclose()
 
-    return asyncio.run(ask())
+    return run_async(ask())
 
 
 def _table(alerts: Sequence[Alert]) -> Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
@@ -12,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from worker.cli.console import Exit, answer, examples, json_line, out, printable, say
+from worker.cli.configured import settings
+from worker.cli.console import Exit, answer, examples, json_line, out, printable, run_async, say
 from worker.errors import BadRecord
 from worker.events import Analysis, encode
-from worker.settings import Settings, settings
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from worker.analysis.bundle import Bundle
     from worker.analysis.inference import Inference
     from worker.entities.link import Linker
+    from worker.settings import Settings
 
 CHUNK_TEXTS = 256
 PROBE_S = 1.0
@@ -58,7 +58,7 @@ def analyze(
     """Say what the model says about texts: language, sentiment, topic, entities."""
     configured = settings()
     lines: Iterable[Text] = _stdin_lines() if texts == ["-"] else ((text, None) for text in texts)
-    bad = asyncio.run(_analyze(configured, lines, inference or configured.inference, as_json))
+    bad = run_async(_analyze(configured, lines, inference or configured.inference, as_json))
     raise typer.Exit(Exit.PROBLEM if bad else Exit.FINE)
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.console import err, examples, json_line, out, printable, say
+from worker.cli.configured import settings
+from worker.cli.console import err, examples, json_line, out, printable, run_async, say
 from worker.errors import ConfigInvalid
-from worker.settings import Settings, settings
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from worker.analysis.batching_file import Figures
+    from worker.settings import Settings
     from worker.tuning.run import Found
 
 DEFAULT_OUT = Path("batching.json")
@@ -70,7 +70,7 @@ def calibrate(
         raise ConfigInvalid(f"{path.parent} is no directory: make it, or name another file with --out")
     given, effort = Texts(texts or "samples", texts_of(texts)), Effort(run_s, ROUNDS, latency_ms)
     with bar("measuring", "runs") as progress:
-        found = asyncio.run(run(configured, given, effort, SystemClock(), progress))
+        found = run_async(run(configured, given, effort, SystemClock(), progress))
     if not as_json:
         out().print(_table(found, configured))
     for way, why in found.refused.items():

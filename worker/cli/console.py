@@ -6,10 +6,10 @@ import json
 import signal
 import sys
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import Any
+from typing import Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -17,6 +17,8 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from worker.errors import ConfigInvalid, PlatformUnsupported, PolyvoxError
+
+Result = TypeVar("Result")
 
 PLAIN_WIDTH = 120
 """Columns of a table that goes to a file or a pipe."""
@@ -56,6 +58,13 @@ def answer(line: str) -> None:
 def json_line(value: Any) -> None:
     """One JSON object on standard output."""
     answer(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def run_async(call: Coroutine[Any, Any, Result]) -> Result:
+    """As `asyncio.run`, imported with the command: `--help` is 20 ms faster without it."""
+    from asyncio import run
+
+    return run(call)
 
 
 def exit_code(error: PolyvoxError) -> Exit:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.console import Exit, examples, json_line, out, printable, say
-from worker.settings import Settings, settings
+from worker.cli.configured import settings
+from worker.cli.console import Exit, examples, json_line, out, printable, run_async, say
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from worker.errors import PolyvoxError
     from worker.events import SourcePosition
     from worker.feeds.dead_letters import Letter, Resolved
+    from worker.settings import Settings
 
 Reason = Annotated[str | None, typer.Option(help="only those with this reason, such as not_json")]
 Stage = Annotated[str | None, typer.Option(help="only those of this stage: decode, validate, tokenize, infer, encode")]
@@ -150,7 +150,7 @@ def _resolved(configured: Settings) -> Resolved:
 
     def resolved(positions: Sequence[SourcePosition]) -> list[bool]:
         try:
-            return asyncio.run(ask(positions))
+            return run_async(ask(positions))
         except StoreUnavailable as error:
             say(f"polyvox: which were analysed since is not known: {error}", "yellow")
             return [False] * len(positions)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from worker.cli.analyze import Engine, open_analyzer
-from worker.cli.console import Exit, answer, examples, json_line, out, printable, say
-from worker.settings import REPOSITORY, settings
+from worker.cli.configured import settings
+from worker.cli.console import Exit, answer, examples, json_line, out, printable, run_async, say
 
 if TYPE_CHECKING:
     from worker.entities.evaluate import Report, Score, Sentence
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from worker.events import Entity
 
 Split = Literal["tune", "held"]
-SAMPLE = REPOSITORY / "samples" / "entities.tsv"
+SAMPLE = Path(__file__).parents[2] / "samples" / "entities.tsv"
 
 commands = typer.Typer(
     no_args_is_help=True,
@@ -93,7 +92,7 @@ def evaluate(
     sentences = [each for each in read_sentences(path) if split in (None, each.split)]
     found = {
         "labelled mentions": link_gold(linker, sentences),
-        "mentions of the model": asyncio.run(_link_model(linker, sentences, inference)),
+        "mentions of the model": run_async(_link_model(linker, sentences, inference)),
     }
     for mentions, entities in found.items():
         report = compare(sentences, entities)

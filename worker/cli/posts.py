@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from worker.cli.configured import settings
 from worker.cli.console import Exit, err, examples, json_line, out, say
-from worker.settings import settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

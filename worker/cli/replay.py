@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worker.cli.configured import settings
 from worker.cli.console import examples, json_line, out, say
-from worker.settings import settings
 
 if TYPE_CHECKING:
     from worker.replay.run import Replayed

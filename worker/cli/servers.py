@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from importlib import metadata
 from typing import Annotated
 
 import typer
 
 from worker.cli import status
 from worker.cli.console import examples, out
-from worker.settings import Role, load_settings
+from worker.role import Role
 
 
 def add_to(app: typer.Typer) -> None:
@@ -34,10 +33,11 @@ def run(
     ] = None,
 ) -> None:
     """Run the worker against the servers of the settings."""
-    configured = load_settings(**({} if role is None else {"role": role}))
     from worker.analysis import batching_file
+    from worker.settings import load_settings
     from worker.stream.main import run as run_worker
 
+    configured = load_settings(**({} if role is None else {"role": role}))
     if configured.role != "aggregate":
         batching_file.named(configured)  # a broken one is wrong usage, found before any server is asked
     raise typer.Exit(run_worker(configured))
@@ -45,6 +45,8 @@ def run(
 
 def version() -> None:
     """Print the version."""
+    from importlib import metadata
+
     try:
         out().print(metadata.version("polyvox"), markup=False)
     except metadata.PackageNotFoundError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 from collections import Counter
 from collections.abc import Callable
@@ -11,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.console import Exit, examples, json_line, out
+from worker.cli.configured import settings
+from worker.cli.console import Exit, examples, json_line, out, run_async
 from worker.errors import PolyvoxError
-from worker.settings import Settings, settings
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from worker.settings import Settings
 
 ANSWER_S = 2.0
 """How long a server may take to answer."""
@@ -102,7 +103,7 @@ def _triton(configured: Settings) -> Check:
         finally:
             await inference.aclose()
 
-    asyncio.run(ask())
+    run_async(ask())
     return Check(
         "triton",
         _WHERE["triton"](configured),
@@ -124,7 +125,7 @@ def _redis(configured: Settings) -> Check:
         finally:
             await link.aclose()
 
-    warnings, totals = asyncio.run(ask())
+    warnings, totals = run_async(ask())
     reasons = ", ".join(f"{count} {reason}" for reason, count in totals["dead_letter_reasons"].items())
     said = f"{totals['analysed']} analysed, {totals['dead_lettered']} dead letters" + (
         f" ({reasons})" if reasons else ""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worker.cli.configured import settings
 from worker.cli.console import Exit, err, examples, out, stopped_in_order
-from worker.settings import settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worker.cli.configured import settings
 from worker.cli.console import Exit, examples, json_line, out, say
-from worker.settings import settings
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 import typer
 
+from worker.cli.configured import settings
 from worker.cli.console import answer, examples, say
 from worker.cli.model.options import DEFAULT_DATA, DEFAULT_RECIPE, Data, MaxRows
 from worker.cli.model.running import bar, train_errors
-from worker.settings import settings
 
 
 def add_to(group: typer.Typer) -> None:

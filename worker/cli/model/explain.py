@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from worker.cli.configured import settings
 from worker.cli.console import err, examples, json_line, out, printable, say
 from worker.cli.model.running import train_errors
-from worker.settings import settings
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from worker.cli.configured import settings
 from worker.cli.console import answer, examples, json_line
 from worker.cli.model.options import DEFAULT_DATA, DEFAULT_RECIPE, Data, MaxRows
 from worker.cli.model.running import bar, train_errors
-from worker.settings import settings
 
 if TYPE_CHECKING:
     from worker.model.evaluate import Predict, Report

@@ -7,9 +7,7 @@ from typing import Annotated
 
 import typer
 
-from worker.settings import REPOSITORY
-
-RECIPES = REPOSITORY / "worker" / "model" / "recipes"
+RECIPES = Path(__file__).parents[2] / "model" / "recipes"
 
 RecipeFile = Annotated[Path, typer.Option("--recipe", help="which sources, how much of each, and how to train")]
 Data = Annotated[Path, typer.Option("--data", help="the data directory; its README describes it")]
