@@ -59,7 +59,11 @@ def test_errors_that_time_cannot_heal_are_told_apart() -> None:
 )
 def test_what_brokers_refused_is_said_instead_of_a_timeout(error: Exception, said: str) -> None:
     """Among errors that may pass, the first that does not is the reason."""
-    passing = [ConnectionRefusedError("refused"), kafka_errors.KafkaConnectionError("socket disconnected")]
+    passing = [
+        ConnectionRefusedError("refused"),
+        kafka_errors.KafkaConnectionError("socket disconnected"),
+        kafka_errors.KafkaConnectionError("Handshake failed: [SSL: UNEXPECTED_EOF_WHILE_READING]"),
+    ]
     found = refused([*passing, error, *passing], Settings())
     assert isinstance(found, ConfigInvalid)
     assert said in str(found)

@@ -138,7 +138,7 @@ def refused(met: Sequence[Exception], settings: Settings) -> PolyvoxError | None
     for error in met:
         if isinstance(error, FileNotFoundError | IsADirectoryError | PermissionError):
             return _unusable_file(error)
-        if "[SSL:" in str(error):
+        if "[SSL:" in str(error) and "EOF" not in str(error):  # at an end of file, the broker went away meanwhile
             return ConfigInvalid(f"Kafka at {settings.kafka_brokers}: {_first_line(error)}; {CHECK_TLS}")
         if isinstance(error, kafka_errors.KafkaError) and not isinstance(ours := translate(error, settings), Transient):
             return ours
