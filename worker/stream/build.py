@@ -98,7 +98,7 @@ def create_app(settings: Settings) -> PolyvoxApp:
         broker_heartbeat_interval=min(3.0, settings.kafka_session_timeout_s / 3),
         broker_rebalance_timeout=settings.kafka_rebalance_timeout_s,
         consumer_auto_offset_reset=settings.start_at,
-        consumer_max_fetch_size=1_048_576,
+        consumer_max_fetch_size=262_144,
         consumer_metadata_max_age_ms=30_000,
         stream_buffer_maxsize=BUFFERED_RUNS,
         stream_wait_empty=False,  # waits for whole messages, our runs; the stages drain by record
