@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterator
 
 import hypothesis
 import pytest
 
-from tests.apache_kafka.broker import Unavailable, running_broker
+from tests.apache_kafka.broker import running_broker
+from tests.apache_kafka.needed import or_skipped
 from worker.local.stack import Addresses, StackOptions, running_stack
 
 # Time is not what these tests are about, and the machines they run on are shared.
@@ -40,13 +40,8 @@ def kafka_brokers(servers: Addresses) -> str:
 @pytest.fixture(scope="session")
 def apache_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where an Apache Kafka broker listens; skips, in CI fails, on a machine without JDK 17 and Maven."""
-    try:
-        with running_broker(tmp_path_factory.mktemp("apache-kafka")) as address:
-            yield address
-    except Unavailable as reason:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"Apache Kafka cannot run here: {reason}")
+    with or_skipped(), running_broker(tmp_path_factory.mktemp("apache-kafka")) as address:
+        yield address
 
 
 @pytest.fixture

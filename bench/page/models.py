@@ -8,7 +8,7 @@ from statistics import median
 from bench.jobs import Setting, Split
 from bench.null import COPIED_FACTOR, FAST_MODEL, SLOWER_COPIES, NullFigures
 from bench.real import SHARES, RealFigures, bare_name, share
-from bench.tables import Row, best, median_ratio, rows, table
+from bench.tables import Row, best, markdown, median_ratio, rows, table
 from worker.settings import Settings
 
 POLYVOX = {
@@ -139,16 +139,13 @@ NO_FLINK = """\
 
 def _budget(figures: RealFigures, reference: str) -> str:
     """Where the processors' time goes; what neither the contender nor Triton used is Kafka's, Redis's, or nobody's."""
-    lines = [
-        "| processor seconds for 1,000 posts | all | its own | Triton | Kafka, Redis, idle |",
-        "|---|" + "---:|" * 4,
-    ]
+    rows_found = []
     for name, title in ((reference, "bare Triton"), ("path_published", "polyvox, whole path")):
         runs = figures.runs[name]
         whole = median(1000 * figures.processors / run.posts_per_s for run in runs)
         own, triton = median(run.cpu_s for run in runs), median(run.triton_cpu_s for run in runs)
-        lines.append(f"| {title} | {whole:.2f} | {own:.2f} | {triton:.2f} | {whole - own - triton:.2f} |")
-    return "\n".join(lines)
+        rows_found.append((title, *(f"{each:.2f}" for each in (whole, own, triton, whole - own - triton))))
+    return markdown(("processor seconds for 1,000 posts", "all", "its own", "Triton", "Kafka, Redis, idle"), rows_found)
 
 
 def _grid(grid: Mapping[Setting, float]) -> str:

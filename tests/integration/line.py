@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,11 +28,17 @@ from worker.opinion.answers import Totals
 from worker.opinion.client import Link
 from worker.opinion.queries import Queries
 from worker.opinion.reader import RedisReader
-from worker.settings import REPOSITORY, load_settings
+from worker.settings import REPOSITORY, Settings, load_settings
 
 MODELS = Path(__file__).parent.parent / "fixtures" / "tiny_models"
 DEADLINE_S = 60.0
 RUN = "import sys; from worker.settings import settings; from worker.stream.main import run; sys.exit(run(settings()))"
+
+
+def settings_of(line: Line, told: Mapping[str, str] | None = None) -> Settings:
+    """The settings of its workers; `told` are environment variables that some of them have beside."""
+    environment = line.settings | dict(told or {})
+    return load_settings(**{name.removeprefix("POLYVOX_").lower(): value for name, value in environment.items()})
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:

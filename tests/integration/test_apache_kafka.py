@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 from kafka import KafkaProducer
 
-from tests.integration.line import POISON, Line, posts, running_line
+from tests.integration.line import POISON, Line, posts, running_line, settings_of
 from worker.feeds.lag import own_lag
 from worker.feeds.topics import ensure_topics
 from worker.local.stack import Addresses
-from worker.settings import Settings, load_settings
 from worker.stream.watchdog import holds_record
 from worker.timing import SystemClock
 from worker.verify.run import verify
@@ -25,11 +24,6 @@ pytestmark = pytest.mark.integration
 def line(apache_kafka: str, servers: Addresses, redis_url: str, tmp_path: Path) -> Iterator[Line]:
     with running_line(replace(servers, kafka=apache_kafka), tmp_path / "worker.log") as made:
         yield made
-
-
-def settings_of(line: Line) -> Settings:
-    names = {name.removeprefix("POLYVOX_").lower(): value for name, value in line.settings.items()}
-    return load_settings(**names)
 
 
 def in_transaction(line: Line, values: list[bytes | None], *, commit: bool) -> None:

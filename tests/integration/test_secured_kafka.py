@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +9,14 @@ from pathlib import Path
 import certifi
 import pytest
 
-from tests.apache_kafka.broker import Broker, Unavailable, running_cluster
+from tests.apache_kafka.broker import Broker, running_cluster
+from tests.apache_kafka.needed import or_skipped
 from tests.apache_kafka.secured import MECHANISM, PASSWORD, USER
-from tests.integration.line import DEADLINE_S, POISON, Line, posts, running_line
+from tests.integration.line import DEADLINE_S, POISON, Line, posts, running_line, settings_of
 from worker.errors import BrokerUnavailable, ConfigInvalid
 from worker.feeds.lag import lag
 from worker.feeds.topics import ensure_topics
 from worker.local.stack import Addresses
-from worker.settings import Settings, load_settings
 from worker.timing import SystemClock
 from worker.verify.run import verify
 
@@ -26,13 +25,8 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    try:
-        with running_cluster(tmp_path_factory.mktemp("secured"), 1, secured=True) as [made]:
-            yield made
-    except Unavailable as reason:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"Apache Kafka cannot run here: {reason}")
+    with or_skipped(), running_cluster(tmp_path_factory.mktemp("secured"), 1, secured=True) as [made]:
+        yield made
 
 
 @pytest.fixture
@@ -53,10 +47,6 @@ def secured(broker: Broker, **changed: str) -> dict[str, str]:
         "POLYVOX_KAFKA_IDEMPOTENCE": "true",
     }
     return told | changed
-
-
-def settings_of(line: Line, told: dict[str, str]) -> Settings:
-    return load_settings(**{name.removeprefix("POLYVOX_").lower(): of for name, of in (line.settings | told).items()})
 
 
 def test_every_client_logs_in(line: Line, broker: Broker) -> None:
