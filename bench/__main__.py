@@ -92,7 +92,7 @@ def measure(options: argparse.Namespace, say: Say) -> tuple[Report, str]:
     flame = ""
     with running_kafka(say) as kafka:
         ground = Ground(kafka, models, options.samples.resolve(), say)
-        machine = describe(kafka.name)
+        machine = describe(kafka.name, say)
         say(f"{machine['processor']}; load {machine['load before the start (1, 5, 15 minutes)']}; model {model}")
         help_s = help_times_s() if "start" in only else []
         if "real" in only:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from importlib import metadata
 
 from bench.servers import APACHE
 from tests.apache_kafka.broker import POM
-from worker.local.environment import REPOSITORY, site_packages
+from worker.local.environment import REPOSITORY, ensure_triton_environment, site_packages
+from worker.local.stack import StackOptions
 from worker.tuning.run import processor
 
 CLIENTS = (
@@ -35,11 +36,15 @@ RIVALS = {"faststream": ("faststream", "aiokafka"), "quix": ("quixstreams", "con
 OF_TRITON = ("nvidia-pytriton", "onnxruntime", "numpy")
 
 
-def describe(kafka: str) -> dict[str, str]:
-    """The machine and its load right now, in words, and the versions; `kafka` names the broker."""
+def describe(kafka: str, say: Callable[[str], None]) -> dict[str, str]:
+    """The machine and its load right now, in words, and the versions; `kafka` names the broker.
+
+    Triton's environment is made first where it is missing, since its versions are in there.
+    """
     load = " ".join(f"{value:.1f}" for value in os.getloadavg())
+    ensure_triton_environment(StackOptions.triton_environment, say)
     here = list(metadata.distributions())
-    triton = _environment(".venv-triton")
+    triton = _environment(StackOptions.triton_environment.name)
     rivals = {name: _versions(_environment(f".venv-bench-{name}"), of) for name, of in RIVALS.items()}
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",

@@ -58,7 +58,7 @@ def main(options: argparse.Namespace) -> int:
     try:
         with running_kafka(say) as kafka:
             ground = Ground(kafka, REPOSITORY / "triton_models", REPOSITORY / "samples", say)
-            machine = describe(kafka.name)
+            machine = describe(kafka.name, say)
             found = measure(ground, [*grid, *curve, real])
     except PolyvoxError as error:
         print(f"bench.scale: {error}", file=sys.stderr)

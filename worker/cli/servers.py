@@ -33,9 +33,12 @@ def run(
     ] = None,
 ) -> None:
     """Run the worker against the servers of the settings."""
-    from worker.analysis import batching_file
-    from worker.settings import load_settings
-    from worker.stream.main import run as run_worker
+    from worker.stream.collector import lasting
+
+    with lasting():
+        from worker.analysis import batching_file
+        from worker.settings import load_settings
+        from worker.stream.main import run as run_worker
 
     configured = load_settings(**({} if role is None else {"role": role}))
     if configured.role != "aggregate":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -21,6 +22,7 @@ from worker.opinion.stories import RedisStories
 from worker.settings import Settings
 from worker.stream.aggregate import AggregateParts, AggregateStage
 from worker.stream.batches import with_measured_batches
+from worker.stream.collector import lasting
 from worker.stream.ending import end_process_of
 from worker.stream.enrich import EnrichParts, EnrichStage
 from worker.stream.kafka import KafkaPublisher
@@ -57,6 +59,25 @@ class Stage(Protocol):
     async def aclose(self) -> None: ...
 
 
+@dataclass(frozen=True)
+class Knowledge:
+    """What the enrich stage knows before the first post."""
+
+    bundle: Bundle
+    identifier: Identifier
+    linker: Linker
+
+    @classmethod
+    def load(cls, settings: Settings) -> Knowledge:
+        """Read it from files, a second's work: call it in a thread.
+
+        Raises:
+            ModelInvalid: as `Bundle.load`.
+        """
+        with lasting():
+            return cls(Bundle.load(settings.bundle_dir), Identifier(), Linker(load_aliases()))
+
+
 class Stages:
     """The stages that the settings' role names, by name: `enrich`, `aggregate`."""
 
@@ -76,21 +97,13 @@ class Stages:
             ConfigInvalid, ModelInvalid: waiting does not help.
         """
         settings, clock = self._settings, SystemClock()
-        await _patiently("Kafka", lambda: log_in(settings))
-        created = await _patiently("Kafka", lambda: asyncio.to_thread(ensure_topics, settings))
-        if created:
-            get_logger().info(Log.TOPICS_CREATED, topics=created)
         link = Link.of(settings)
-        routes = Routes(
-            settings.input_topics,
-            await self._topic_ids(link),
-            settings.enriched_topic,
-            settings.dead_letters_topic,
-            settings.max_record_bytes,
-        )
         store = AggregateStore(link, settings)
         if settings.role in ("enrich", "all"):
-            await self._open_enrich(routes, store, RedisStories(link, settings))
+            knowledge, routes = await asyncio.gather(asyncio.to_thread(Knowledge.load, settings), self._meet(link))
+            await self._open_enrich(knowledge, routes, store, RedisStories(link, settings))
+        else:
+            routes = await self._meet(link)
         if settings.role in ("aggregate", "all"):
             self._aggregate = AggregateStage(AggregateParts(routes, store, clock), settings)
             self._by_name["aggregate"] = self._aggregate
@@ -105,6 +118,21 @@ class Stages:
             self._shifts.failed.add_done_callback(end_process_of)
             self._closers.insert(0, self._shifts.aclose)
 
+    async def _meet(self, link: Link) -> Routes:
+        """The first contact with Kafka: login, topics, and what they are."""
+        settings = self._settings
+        await _patiently("Kafka", lambda: log_in(settings))
+        created = await _patiently("Kafka", lambda: asyncio.to_thread(ensure_topics, settings))
+        if created:
+            get_logger().info(Log.TOPICS_CREATED, topics=created)
+        return Routes(
+            settings.input_topics,
+            await self._topic_ids(link),
+            settings.enriched_topic,
+            settings.dead_letters_topic,
+            settings.max_record_bytes,
+        )
+
     async def _topic_ids(self, link: Link) -> dict[str, str]:
         """The ids of the input topics, which are those of the first start, and are watched from now on."""
         look_up = partial(asyncio.to_thread, topic_ids, self._settings)
@@ -115,21 +143,23 @@ class Stages:
         self._closers.append(partial(_cancel, watch))
         return ids
 
-    async def _open_enrich(self, routes: Routes, store: AggregateStore, stories: RedisStories) -> None:
-        bundle = await asyncio.to_thread(Bundle.load, self._settings.bundle_dir)
+    async def _open_enrich(
+        self, knowledge: Knowledge, routes: Routes, store: AggregateStore, stories: RedisStories
+    ) -> None:
+        bundle = knowledge.bundle
         settings = await asyncio.to_thread(with_measured_batches, self._settings, bundle.model.version)
         publisher = await _patiently("Kafka", lambda: KafkaPublisher.connect(settings))
         self._closers.append(publisher.aclose)
         parts = EnrichParts(
             routes=routes,
             bundle=bundle,
-            preparer=Preparer(bundle, Identifier(), settings.max_windows),
+            preparer=Preparer(bundle, knowledge.identifier, settings.max_windows),
             inference=make_inference(settings, bundle),
             publisher=publisher,
             strike=store.strike,
             stories=stories,
             clock=SystemClock(),
-            linker=Linker(await asyncio.to_thread(load_aliases)),
+            linker=knowledge.linker,
             shared=self._shared_answers(bundle),
         )
         self._by_name["enrich"] = EnrichStage(parts, settings)
