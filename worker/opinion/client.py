@@ -12,6 +12,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 import redis.asyncio
@@ -71,13 +72,13 @@ def translate(error: BaseException, doing: str, address: str) -> PolyvoxError:
     return kind(f"Redis at {address} failed while {doing}: {detail}: {hint}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Script:
     """A Lua script and the name under which Redis caches it."""
 
     text: str
 
-    @property
+    @cached_property
     def sha1(self) -> str:
         """What EVALSHA asks for; not a matter of security."""
         return hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
