@@ -100,6 +100,20 @@ def test_a_clean_stop_repeats_nothing(line: Line) -> None:
     assert set(line.outcomes().values()) == {1}
 
 
+def test_a_worker_without_partitions_is_ready(line: Line) -> None:
+    """Three workers share two partitions: the spare one is ready, or a rolling upgrade would wait for it for ever."""
+    for _ in range(3):
+        line.start(POLYVOX_ROLE="enrich")
+
+    def ready() -> bool:
+        addresses = [said["health"] for said in line.said("worker_started")]
+        return len(addresses) == 3 and all(get(address, "/ready")[0] == 200 for address in addresses)
+
+    wait_for(ready, "three workers ready")
+    given = [said["partitions"] for said in line.said("partitions_assigned")]
+    assert min(given) == 0 < max(given)
+
+
 def test_reading_everything_again_changes_no_counter(line: Line) -> None:
     """A second group that reads all inputs again writes repeats, which count nothing."""
     line.start()

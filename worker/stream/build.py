@@ -165,7 +165,7 @@ def _connect_signals(app: PolyvoxApp, stages: Stages, outputs: frozenset[str]) -
 
     @app.on_partitions_assigned.connect(weak=False)
     async def _on_assigned(_app: PolyvoxApp, assigned: set[Any], **_: object) -> None:
-        stages.assigned = {TopicPartition(*tp) for tp in assigned}
+        stages.assign({TopicPartition(*tp) for tp in assigned})
         get_logger().info(Log.PARTITIONS_ASSIGNED, partitions=len(assigned))
 
     @app.on_before_shutdown.connect(weak=False)

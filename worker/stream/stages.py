@@ -88,6 +88,7 @@ class Stages:
         self._shifts: Shifts | None = None
         self._closers: list[Callable[[], Awaitable[None]]] = []
         self._waits_for = "the start"
+        self._in_group = False
         self.assigned: set[TopicPartition] = set()
 
     async def open(self) -> None:
@@ -182,8 +183,11 @@ class Stages:
         return self._by_name[name]
 
     def readiness(self) -> str | None:
-        """None when records flow; otherwise what is missing."""
-        if not self._by_name or not self.assigned:
+        """None when records flow; otherwise what is missing.
+
+        A worker of a group with fewer partitions than workers has none and is ready: rolling upgrades wait for it.
+        """
+        if not self._by_name or not self._in_group:
             return f"waiting for {self._waits_for}"
         away = [name for name, outage in self.outages.items() if outage]
         return f"{', '.join(away)}: a server does not answer" if away else None
@@ -199,11 +203,15 @@ class Stages:
             if not stage.outage:
                 await stage.drain(REVOKE_DRAIN_S)
 
+    def assign(self, partitions: set[TopicPartition]) -> None:
+        """Take the partitions that the group gave, of which there may be none."""
+        self.assigned, self._in_group = partitions, True
+
     def forget(self) -> None:
         """Drop what is not settled: other workers read it again."""
         for stage in self._by_name.values():
             stage.revoke(self.assigned)
-        self.assigned = set()
+        self.assigned, self._in_group = set(), False
 
     async def drain(self) -> None:
         """Before a stop: settle everything that was read, unless a server is away."""
