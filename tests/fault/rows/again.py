@@ -11,11 +11,11 @@ from tests.fault.row import Row, Trial, hold
 from tests.fault.rows.scale import steady
 
 RECORDS = 4000
-WORKERS = 3
+WORKERS = 2
 
 
 def run(trial: Trial) -> None:
-    """Two further groups read all inputs; then three older workers are replaced one by one while posts come.
+    """Two further groups read all inputs; then two older workers are replaced one by one while posts come.
 
     Upgrade, roll back, upgrade: each repeat is one of these.
     """
