@@ -8,11 +8,13 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="heaps are glibc's")
+
 COUNT = """
 import ctypes, sys, threading
-from worker.stream.heaps import share_heaps
-if sys.argv[1] == "shared":
-    share_heaps()
+from worker.stream.heaps import tidy_heaps
+if sys.argv[1] == "tidy":
+    tidy_heaps()
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.fopen.restype = ctypes.c_void_p, ctypes.c_void_p
 meet = threading.Barrier(8)
@@ -23,18 +25,32 @@ def hold():
 threads = [threading.Thread(target=hold) for _ in range(8)]
 [thread.start() for thread in threads]
 [thread.join() for thread in threads]
+libc.free.argtypes = [ctypes.c_void_p]
+libc.free(libc.malloc(4_000_000))  # after this, glibc by itself takes smaller ones from the heap
+[libc.malloc(1_000_000) for _ in range(10)]
 out = ctypes.c_void_p(libc.fopen(b"/dev/stdout", b"w"))
 libc.malloc_info(0, out)
 libc.fflush(out)
 """
 
 
-def heaps(how: str) -> int:
+def told(how: str) -> str:
+    """What malloc_info says of a process with eight threads and ten blocks of a megabyte."""
     run = subprocess.run([sys.executable, "-c", COUNT, how], capture_output=True, text=True, check=True, timeout=60)
-    return run.stdout.count("<heap nr=")
+    return run.stdout
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="heaps are glibc's")
+def of_the_kernel(how: str) -> int:
+    """Bytes in blocks outside any heap."""
+    line = next(line for line in told(how).splitlines() if 'type="mmap"' in line)
+    return int(line.split('size="')[1].split('"')[0])
+
+
 def test_threads_share_two_heaps() -> None:
     """Where each thread had its own."""
-    assert heaps("shared") <= 2 < heaps("own")
+    assert told("tidy").count("<heap nr=") <= 2 < told("own").count("<heap nr=")
+
+
+def test_large_blocks_stay_out_of_the_heaps() -> None:
+    """Also after a larger one was freed, when glibc by itself would take them from there."""
+    assert of_the_kernel("tidy") >= 10_000_000 > of_the_kernel("own")

@@ -1,20 +1,28 @@
-"""Fewer heaps: what threads free can be used by all of them.
+"""How glibc keeps a worker's memory: few heaps, and nothing large in them.
 
-glibc gives nearly each thread a heap of its own, up to eight for a core, and gives little back of any. With the
-threads of a worker, some of which come and go, a quarter of its memory was free pieces of such heaps, and they grew for
-hours (mallopt(3), M_ARENA_MAX).
+By itself glibc gives nearly each thread a heap of its own, up to eight for a core, and gives little back of any. And
+once a large block has been freed, blocks of up to its size come from the heaps, too (a threshold that moves), where
+smaller ones settle between them. Both leave free pieces that grow with each outage, when all that waits is fetched and
+worked off at once (mallopt(3): M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD).
 """
 
 from __future__ import annotations
 
 import ctypes
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 HEAPS = 2
-M_ARENA_MAX = -8
+LARGE_BYTES = 65_536
+"""Blocks from this size on are the kernel's own, and go back to it: what was fetched, batches, messages to Triton."""
 
 
-def share_heaps() -> None:
-    """Let this process have `HEAPS` heaps; before its threads. Nothing happens where the C library is another."""
+def tidy_heaps() -> None:
+    """Let this process have `HEAPS` heaps and nothing large in them; before its threads.
+
+    Nothing happens where the C library is another.
+    """
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):
         library.mallopt(M_ARENA_MAX, HEAPS)
+        library.mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
+        library.mallopt(M_TRIM_THRESHOLD, 2 * LARGE_BYTES)

@@ -10,7 +10,7 @@ import uvloop
 from worker.settings import Settings
 from worker.stream.build import create_app
 from worker.stream.connections import expect_closed_connections
-from worker.stream.heaps import share_heaps
+from worker.stream.heaps import tidy_heaps
 
 
 def run(settings: Settings) -> int:
@@ -18,7 +18,7 @@ def run(settings: Settings) -> int:
 
     A failure ends the process from within, with `ending.EXIT_FAILED` or `ending.EXIT_DEAD_LETTERS`.
     """
-    share_heaps()
+    tidy_heaps()
     uvloop.install()
     asyncio.set_event_loop(uvloop.new_event_loop())
     expect_closed_connections()
