@@ -20,7 +20,7 @@ from statistics import median
 from bench.live import measure_live
 from bench.machine import describe
 from bench.null import measure_null, measure_profile
-from bench.page import Report, render, summary
+from bench.page import Report, draw, render, summary
 from bench.real import measure_real
 from bench.servers import Ground, Say, running_kafka
 from bench.startup import help_times_s
@@ -76,6 +76,7 @@ def main(options: argparse.Namespace) -> int:
     report = replace(report, seconds=time.monotonic() - started_s)
     if set(options.only) == set(PARTS):
         options.page.write_text(render(report))
+        draw(report, options.page.parent)
         say(f"wrote {options.page}")
         if flame:
             options.page.with_name("flame.svg").write_text(flame)

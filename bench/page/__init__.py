@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from bench.live import LiveFigures
 from bench.measure import EDGE
 from bench.null import NullFigures
+from bench.page.charts import draw_rates
 from bench.page.live import live_part
-from bench.page.models import null_part, null_rows, real_part, real_rows
+from bench.page.models import NULL_PICTURE, REAL_PICTURE, null_part, null_rows, real_part, real_rows
 from bench.page.profile import profile_part
 from bench.real import RealFigures, bare_name
 from bench.stacks import Profile
@@ -76,6 +78,14 @@ def render(report: Report) -> str:
     if report.tuning:
         parts.append(report.tuning)
     return "\n\n".join(parts) + "\n"
+
+
+def draw(report: Report, folder: Path) -> None:
+    """The pictures that the page shows, beside it."""
+    if report.real is not None:
+        draw_rates(folder / REAL_PICTURE, real_rows(report.real), logarithmic=False)
+    if report.null is not None:
+        draw_rates(folder / NULL_PICTURE, null_rows(report.null), logarithmic=True)
 
 
 HEAD = """\

@@ -11,6 +11,7 @@ from bench.real import SHARES, RealFigures, bare_name, share
 from bench.tables import Row, best, markdown, median_ratio, rows, table
 from worker.settings import Settings
 
+REAL_PICTURE, NULL_PICTURE = "performance-model.svg", "performance-null.svg"
 POLYVOX = {
     "enrich": "polyvox, enrich stage alone",
     "path_published": "polyvox, whole path, until in `enriched`",
@@ -74,6 +75,7 @@ def real_part(figures: RealFigures) -> str:
         batch=Settings.model_fields["batch_posts"].default,
         tokens=Settings.model_fields["batch_tokens"].default,
         fewer=fewer,
+        picture=REAL_PICTURE,
         table=table(real_rows(figures)),
         processors=figures.processors,
         budget=_budget(figures, reference),
@@ -93,6 +95,8 @@ REAL = """\
 {posts} posts of `samples/` (repeated where they do not suffice), four partitions for each of two topics, one
 worker (`polyvox run`, default settings), one Triton with the shipped configuration. Slow contenders get fewer posts:
 {fewer}.
+
+![Posts per second with the real model]({picture})
 
 {table}
 
@@ -178,6 +182,8 @@ protocol, so this is the cost of everything else: decoding, language identificat
 round trip with full logits, labels and spans, encoding, publishing, and the aggregates. The loops copy the bytes they
 read, a quarter of an enriched post. The worker runs with the largest batches that the model takes, instead of the
 defaults for a slow model on a CPU: {options}. Its first record is in `enriched` {start} s after its start.
+
+![Posts per second with a model that costs nothing]({NULL_PICTURE})
 
 {table(null_rows(figures))}
 

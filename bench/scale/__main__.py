@@ -18,7 +18,8 @@ from pathlib import Path
 
 from bench.machine import describe
 from bench.scale.grown import Load, measure
-from bench.scale.page import costs_of, render
+from bench.scale.page import PICTURE, costs_of, render
+from bench.scale.picture import draw
 from bench.servers import Ground, running_kafka
 from worker.errors import PolyvoxError
 from worker.local.environment import REPOSITORY
@@ -66,6 +67,7 @@ def main(options: argparse.Namespace) -> int:
     of_grid, of_curve, of_real = found[: len(grid)], found[len(grid) : -1], found[-1]
     if options.most == MOST:
         options.page.write_text(render(machine, of_grid, of_curve, of_real), encoding="utf-8")
+        draw(options.page.with_name(PICTURE), of_grid, of_curve)
         say(f"wrote {options.page}")
     costs = costs_of(of_curve[-1], of_real)
     print(json.dumps({"machine": machine, "costs": asdict(costs), "runs": [asdict(each) for each in found]}))

@@ -69,6 +69,11 @@ class Grown:
     worker_mb: float
     redis_mb: float
 
+    @property
+    def redis_mb_a_million(self) -> float:
+        """What Redis would hold of a million posts, if it grew evenly."""
+        return self.redis_mb / self.load.posts * 1e6
+
 
 def measure(ground: Ground, loads: Sequence[Load]) -> list[Grown]:
     """Each in turn; those of one model share their servers."""

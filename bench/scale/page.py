@@ -10,6 +10,7 @@ from bench.tables import markdown
 
 DOLLARS_A_CORE_HOUR = 0.04
 """A general-purpose core with 4 GB at a large provider, on demand; an assumption, the one number here not measured."""
+PICTURE = "scaling.svg"
 A_DAY = (1e6, 10e6, 100e6, 1e9)
 
 
@@ -20,7 +21,7 @@ def costs_of(null: Grown, real: Grown) -> Costs:
         triton_s=real.applied.triton_cpu_s,
         redis_s=null.redis_cpu_s,
         worker_posts_per_s=null.applied.posts_per_s,
-        redis_mb=null.redis_mb / null.load.posts * 1e6,
+        redis_mb=null.redis_mb_a_million,
         worker_mb=real.worker_mb,
     )
 
@@ -29,6 +30,7 @@ def render(machine: Mapping[str, str], grid: Sequence[Grown], curve: Sequence[Gr
     """The page; the largest run of the curve gives the costs."""
     costs = costs_of(max(curve, key=lambda each: each.load.posts), real)
     return PAGE.format(
+        picture=PICTURE,
         machine="\n".join(f"| {name} | {value} |" for name, value in machine.items()),
         grid_posts=f"{grid[0].load.posts:,}",
         grid=markdown(("workers", "partitions", *HEAD), [_of_grid(each) for each in grid]),
@@ -59,11 +61,7 @@ def _of_grid(each: Grown) -> tuple[str, ...]:
 
 
 def _of_curve(each: Grown) -> tuple[str, ...]:
-    return f"{each.load.posts:,}", *_cells(each), f"{_a_million(each):.0f}"
-
-
-def _a_million(each: Grown) -> float:
-    return each.redis_mb / each.load.posts * 1e6
+    return f"{each.load.posts:,}", *_cells(each), f"{each.redis_mb_a_million:.0f}"
 
 
 def _flat(curve: Sequence[Grown]) -> str:
@@ -73,7 +71,8 @@ def _flat(curve: Sequence[Grown]) -> str:
     return (
         f"From {first.load.posts:,} to {last.load.posts:,} posts the rate goes to {rate:.2f} of what it was, "
         f"the memory of the worker from {first.worker_mb:.0f} to {last.worker_mb:.0f} MB, "
-        f"and what Redis holds of a million posts from {_a_million(first):.0f} to {_a_million(last):.0f} MB."
+        f"and what Redis holds of a million posts from {first.redis_mb_a_million:.0f} "
+        f"to {last.redis_mb_a_million:.0f} MB."
     )
 
 
@@ -111,6 +110,8 @@ was measured here, by the rules below it; with other hardware run it there.
 | measured on | |
 |---|---|
 {machine}
+
+![Rate and memory over workers, partitions and posts]({picture})
 
 ## Workers and partitions
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from bench.jobs import Setting, Split
 from bench.live import Burst, Latency, LiveFigures, burst_of, latency_of
 from bench.measure import Measured
 from bench.null import NullFigures
-from bench.page import Report, render, summary
+from bench.page import Report, draw, render, summary
 from bench.page.models import COPIES, POLYVOX, RIVALS, real_rows
 from bench.real import RealFigures
 from bench.stacks import Profile, read_stacks
@@ -112,6 +113,19 @@ def test_the_page_says_everything() -> None:
     assert "| not measured |" in page
     assert "no run of it exists here" in page
     assert "{" not in page
+
+
+def test_the_page_shows_every_contender_in_a_picture(tmp_path: Path) -> None:
+    """Each picture that the page names is drawn, with each contender's name and rate; twice gives the same file."""
+    draw(REPORT, tmp_path)
+    page, pictures = render(REPORT), sorted(tmp_path.iterdir())
+    assert [f"]({each.name})" in page for each in pictures] == [True, True]
+    drawn = [each.read_text() for each in pictures]
+    assert "polyvox, whole path, until in enriched" in drawn[0]
+    assert ">5.0<" in drawn[0]
+    assert drawn[1].count(">2,000<") == len(COPIES | POLYVOX)
+    draw(REPORT, tmp_path)
+    assert [each.read_text() for each in pictures] == drawn
 
 
 def test_flink_stands_in_the_table_with_what_was_bridged() -> None:

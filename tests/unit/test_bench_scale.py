@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.measure import Measured
 from bench.scale.grown import Grown, Load
-from bench.scale.page import costs_of, render
+from bench.scale.page import PICTURE, costs_of, render
+from bench.scale.picture import draw
 from bench.scale.plan import BUSY, DAY_S, PEAK, Costs, needs
 
 COSTS = Costs(worker_s=1.0, triton_s=4.0, redis_s=0.2, worker_posts_per_s=1000, redis_mb=400, worker_mb=450)
@@ -36,7 +39,7 @@ def test_more_posts_never_need_less(posts: float, more: float) -> None:
     assert one.partitions >= one.workers
 
 
-def test_the_page_holds_every_run_and_its_rules() -> None:
+def test_the_page_holds_every_run_and_its_rules(tmp_path: Path) -> None:
     """The largest run of the curve gives the costs of Redis; the real model's those of worker and Triton."""
     grid = [Grown(Load(20_000, workers), Measured(900.0, 0.6, 0.1), 0.2, 450.0 * workers, 8.0) for workers in (1, 2)]
     curve = [
@@ -49,3 +52,6 @@ def test_the_page_holds_every_run_and_its_rules() -> None:
     page = render({"processor": "x"}, grid, curve, real)
     assert "| 100,000 | 900 |" in page
     assert "| 1,000,000,000 |" in page
+    draw(tmp_path / PICTURE, grid, curve)
+    assert f"]({PICTURE})" in page
+    assert "8 partitions" in (tmp_path / PICTURE).read_text()
