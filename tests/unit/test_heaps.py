@@ -54,3 +54,27 @@ def test_threads_share_two_heaps() -> None:
 def test_large_blocks_stay_out_of_the_heaps() -> None:
     """Also after a larger one was freed, when glibc by itself would take them from there."""
     assert of_the_kernel("tidy") >= 10_000_000 > of_the_kernel("own")
+
+
+FREE = """
+import ctypes
+from pathlib import Path
+from worker.stream.heaps import give_back, tidy_heaps
+tidy_heaps()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+libc.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+blocks = [libc.malloc(20_000) for _ in range(4_000)]
+[libc.memset(block, 1, 20_000) for block in blocks]
+[libc.free(block) for block in blocks[:-1]]  # the last one keeps the heap from shrinking
+resident = lambda: int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+before = resident()
+give_back()
+print(before - resident())
+"""
+
+
+def test_free_memory_between_others_is_given_back() -> None:
+    """80 MB that were used once and are free, below a block that is not."""
+    run = subprocess.run([sys.executable, "-c", FREE], capture_output=True, text=True, check=True, timeout=60)
+    assert int(run.stdout) > 60_000_000

@@ -22,6 +22,7 @@ from worker.stream.aggregate import beyond_end
 from worker.stream.driver import seeking_transport
 from worker.stream.ending import end_process, end_process_of, end_stopped, limit_stop
 from worker.stream.health import serve
+from worker.stream.heaps import give_back
 from worker.stream.kafka import ssl_context
 from worker.stream.records import TopicPartition
 from worker.stream.stages import Stages
@@ -30,6 +31,7 @@ from worker.telemetry import LAG, Log, configure_logging, get_logger
 from worker.timing import SystemClock
 
 LAG_INTERVAL_S = 2.0
+GIVE_BACK_S = 10.0
 BUFFERED_RUNS = 64
 """Of one agent; a partition whose runs do not fit is not fetched from until they do."""
 
@@ -180,6 +182,10 @@ def _connect_signals(app: PolyvoxApp, stages: Stages, outputs: frozenset[str]) -
                 if end < read and tp.topic in outputs:
                     end_process(beyond_end(tp, read, end))
                 LAG.labels(topic=tp.topic, partition=str(tp.partition)).set(max(0, end - read))
+
+    @app.timer(GIVE_BACK_S)
+    async def _give_back_memory() -> None:
+        await asyncio.to_thread(give_back)
 
 
 def _credentials(settings: Settings) -> Any:
