@@ -23,8 +23,8 @@ BACKLOG = 6000
 SAMPLE_S = 2.0
 WARM_FAULTS = 20
 WARM_S = 8.0
-"""Before what is measured, so many faults so far apart: caches fill, and the worker's memory reaches what the backlog of
-an outage needs, in small steps (docs/decisions/faults.md)."""
+"""Before what is measured, so many faults so far apart: caches fill, and the worker's memory reaches, in small steps,
+what the backlog of an outage needs (docs/decisions/faults.md)."""
 
 MB_PER_MILLION = 2.0
 FLAT = 3
