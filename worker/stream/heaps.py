@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 
+LIBRARY = ctypes.CDLL(None)
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 HEAPS = 2
 LARGE_BYTES = 65_536
@@ -23,15 +24,13 @@ def tidy_heaps() -> None:
 
     Nothing happens where the C library is another.
     """
-    library = ctypes.CDLL(None)
-    if hasattr(library, "mallopt"):
-        library.mallopt(M_ARENA_MAX, HEAPS)
-        library.mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
-        library.mallopt(M_TRIM_THRESHOLD, 2 * LARGE_BYTES)
+    if hasattr(LIBRARY, "mallopt"):
+        LIBRARY.mallopt(M_ARENA_MAX, HEAPS)
+        LIBRARY.mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
+        LIBRARY.mallopt(M_TRIM_THRESHOLD, 2 * LARGE_BYTES)
 
 
 def give_back() -> None:
     """Give the kernel what is free in the heaps; a few milliseconds, without the interpreter's lock."""
-    library = ctypes.CDLL(None)
-    if hasattr(library, "malloc_trim"):
-        library.malloc_trim(0)
+    if hasattr(LIBRARY, "malloc_trim"):
+        LIBRARY.malloc_trim(0)
