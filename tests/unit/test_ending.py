@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
 
-from worker.stream.ending import EXIT_FAILED
+import pytest
+
+from worker.stream.ending import EXIT_FAILED, cancel
 
 BLOCKED = """
 import threading
@@ -31,9 +34,41 @@ def test_a_stop_that_is_complete_ends_the_process_though_a_thread_still_waits() 
     assert json.loads(log)["event"] == "worker_stopped"
 
 
+HANGING = """
+import asyncio
+async def redis_that_never_answers(): await asyncio.Event().wait()
+async def stop(): await redis_that_never_answers()
+async def main():
+    ending.limit_stop(0.2)
+    await asyncio.create_task(stop(), name="stopping")
+asyncio.run(main())
+"""
+
+
 def test_a_stop_that_hangs_ends_in_time_and_says_where() -> None:
-    """The process ends non-zero, with the stacks of its threads, instead of standing half stopped."""
-    status, log = _run("ending.limit_stop(0.2); threading.Event().wait()")
+    """The process ends non-zero, with what its threads and its tasks wait for, instead of standing half stopped."""
+    status, log = _run(HANGING)
     assert status == EXIT_FAILED
-    assert "StoppedLate" in log
-    assert "wait" in log.split("worker_failed")[0], "the stacks come before the reason"
+    stacks, reason = log.split('{"error"')
+    assert "StoppedLate" in reason
+    assert "in run_forever" in stacks, "a thread's"
+    assert "redis_that_never_answers" in stacks.split("Task stopping")[1], "a task's, to its innermost place"
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_a_task_ends_in_whatever_moment_it_is_cancelled(turns: int) -> None:
+    """Also in the one in which `asyncio.wait_for` of Python 3.11 swallows the cancellation."""
+
+    async def sends_and_waits() -> None:
+        await asyncio.wait_for(asyncio.sleep(0), timeout=60)
+        await asyncio.Event().wait()
+
+    async def cancelled_after() -> bool:
+        task = asyncio.create_task(sends_and_waits())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        _, running = await asyncio.wait({asyncio.create_task(cancel([task]))}, timeout=30)
+        assert not running, "the task runs on"
+        return task.cancelled()
+
+    assert asyncio.run(cancelled_after())

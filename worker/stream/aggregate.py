@@ -17,6 +17,7 @@ from worker.opinion.cells import Outcome
 from worker.opinion.outcomes import read_outcome
 from worker.opinion.store import Applied, Consumed, Store
 from worker.settings import Settings
+from worker.stream.ending import cancel
 from worker.stream.patience import Patience
 from worker.stream.records import Routes, SourceRecord, TopicPartition
 from worker.telemetry import APPLIED, OUTCOME_LATENCY, Log, get_logger
@@ -127,8 +128,7 @@ class AggregateStage:
     async def aclose(self) -> None:
         """Stop at once; what is not applied is read again by the next worker."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await cancel([self._task])
         self._threads.shutdown(wait=False, cancel_futures=True)
         await self._parts.store.aclose()
 

@@ -11,7 +11,8 @@ import faulthandler
 import os
 import sys
 import threading
-from typing import NoReturn
+from collections.abc import Iterable, Iterator
+from typing import Any, NoReturn
 
 from worker.errors import PolyvoxError, StoppedLate, TooManyDeadLetters
 from worker.telemetry import Log, get_logger
@@ -24,6 +25,8 @@ EXIT_DEAD_LETTERS = 78
 
 STOP_S = 14.0
 """How long a stop may take: a second less than what is promised to whoever stops workers."""
+
+CANCEL_AGAIN_S = 0.2
 
 
 def end_process_of(failed: asyncio.Future[None]) -> None:
@@ -47,21 +50,47 @@ def end_stopped() -> NoReturn:
     _exit(0)
 
 
+async def cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they have ended; what they raise is left to their callbacks.
+
+    Once is not enough: before Python 3.12, `asyncio.wait_for`, through which redis-py sends, swallows a cancellation
+    that comes in the moment in which what it waits for is done (python/cpython issue 86296).
+    """
+    running = {task for task in tasks if not task.done()}
+    while running:
+        for task in running:
+            task.cancel()
+        _, running = await asyncio.wait(running, timeout=CANCEL_AGAIN_S)
+
+
 def limit_stop(limit_s: float = STOP_S) -> None:
-    """From a stop's beginning: end non-zero if it is not over in time, with the stacks of all threads in the log."""
-    timer = threading.Timer(limit_s, _end_late, [limit_s])
+    """From a stop's beginning: end non-zero if it is not over in time, and log where threads and tasks stand.
+
+    Call inside the event loop whose tasks are meant.
+    """
+    timer = threading.Timer(limit_s, _end_late, [limit_s, asyncio.get_running_loop()])
     timer.daemon = True
     timer.start()
 
 
-def _end_late(limit_s: float) -> NoReturn:
+def _end_late(limit_s: float, loop: asyncio.AbstractEventLoop) -> NoReturn:
     faulthandler.dump_traceback()
+    for task in asyncio.all_tasks(loop):
+        sys.stderr.write(f"Task {task.get_name()}: {' > '.join(_awaited(task))}\n")
     end_process(
         StoppedLate(
             f"the stop took longer than {limit_s:.0f} s; what is not committed is read again by the next worker; the "
             "stacks above show what it waited for: please report them"
         )
     )
+
+
+def _awaited(task: asyncio.Task[Any]) -> Iterator[str]:
+    """The places at which a task waits, outermost first: `Task.print_stack` knows only the first."""
+    waits: Any = task.get_coro()
+    while (frame := getattr(waits, "cr_frame", None)) is not None:
+        yield f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_qualname}"
+        waits = waits.cr_await
 
 
 def _exit(status: int) -> NoReturn:

@@ -28,6 +28,7 @@ from worker.stream.asking import Asking
 from worker.stream.breaker import Breaker
 from worker.stream.commit import Ledger, settle
 from worker.stream.decoding import Decoding
+from worker.stream.ending import cancel
 from worker.stream.limits import DeadLetterLimits
 from worker.stream.outcomes import Outcomes
 from worker.stream.records import OutputRecord, Routes, SourceRecord, TopicPartition
@@ -165,9 +166,7 @@ class EnrichStage:
 
     async def aclose(self) -> None:
         """Stop at once; what has no outcome is read again by the next worker."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel(self._tasks)
         self._threads.shutdown(wait=False, cancel_futures=True)
         await self._parts.inference.aclose()
 

@@ -17,6 +17,7 @@ from worker.alerts.leader import Leader, LeaderParts
 from worker.errors import PolyvoxError
 from worker.settings import Settings
 from worker.stream.backlog import Outages
+from worker.stream.ending import cancel
 from worker.telemetry import ALERT_LEADER, Log, get_logger
 from worker.timing import Backoff
 
@@ -62,9 +63,7 @@ class Shifts:
 
     async def aclose(self) -> None:
         """Stop, and let another worker lead at once."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel(self._tasks)
         try:
             await self._store.release(self._token)
         except PolyvoxError as error:  # the lease ends by itself
