@@ -9,8 +9,10 @@ from statistics import fmean, linear_regression, median
 
 from scipy import stats
 
-BLOCKS = 12
+BLOCKS = 10
 """Neighbouring samples are alike: means of so many stretches are nearly independent, single samples are not."""
+
+FEWEST = 4
 
 
 @dataclass(frozen=True)
@@ -23,20 +25,21 @@ class Slope:
 
 
 def slope(x: Sequence[float], y: Sequence[float]) -> Slope:
-    """The slope of y over x, from the means of `BLOCKS` stretches of equal length.
+    """The slope of y over x, from the means of `BLOCKS` stretches of equal length, or from samples if these are fewer.
 
     Raises:
-        ValueError: fewer samples than blocks, or no two different x.
+        ValueError: less than `FEWEST` samples, or no two different x.
     """
-    each = len(x) // BLOCKS
-    if not each or len(set(x)) < 2:
+    blocks = min(BLOCKS, len(x))
+    if blocks < FEWEST or len(set(x)) < 2:
         raise ValueError(f"{len(x)} samples are too few for a slope")
-    starts = range(len(x) - each * BLOCKS, len(x), each)
+    each = len(x) // blocks
+    starts = range(len(x) - each * blocks, len(x), each)
     xs, ys = ([fmean(values[at : at + each]) for at in starts] for values in (x, y))
     line = linear_regression(xs, ys)
-    left = sum((b - line.intercept - line.slope * a) ** 2 for a, b in zip(xs, ys, strict=True)) / (BLOCKS - 2)
+    left = sum((b - line.intercept - line.slope * a) ** 2 for a, b in zip(xs, ys, strict=True)) / (blocks - 2)
     error = sqrt(left / sum((a - fmean(xs)) ** 2 for a in xs))
-    margin = float(stats.t.ppf(0.975, BLOCKS - 2)) * error
+    margin = float(stats.t.ppf(0.975, blocks - 2)) * error
     return Slope(line.slope, line.slope - margin, line.slope + margin)
 
 

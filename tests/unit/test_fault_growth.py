@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fault.growth import BLOCKS, risen, slope
+from tests.fault.growth import FEWEST, risen, slope
 
 SAMPLES = 300
 
@@ -23,10 +23,10 @@ def memory(growth: float, random: Random) -> tuple[list[float], list[float]]:
     return x, y
 
 
-@given(st.integers(-20, 20), st.integers(1, 50))
-def test_a_line_without_noise_is_found(growth: int, length: int) -> None:
-    """The slope of a straight line is its own, and certain."""
-    x = [number * length / SAMPLES for number in range(SAMPLES)]
+@given(st.integers(-20, 20), st.integers(1, 50), st.integers(FEWEST, SAMPLES))
+def test_a_line_without_noise_is_found(growth: int, length: int, samples: int) -> None:
+    """The slope of a straight line is its own, and certain, from many samples or few."""
+    x = [number * length / samples for number in range(samples)]
     found = slope(x, [growth * each for each in x])
     assert (found.value, found.high - found.low) == (pytest.approx(growth, abs=1e-6), pytest.approx(0, abs=1e-5))
 
@@ -44,7 +44,7 @@ def test_a_leak_is_told_from_none() -> None:
     assert slope(*memory(0.0, Random(3))).high < 2.0
 
 
-@pytest.mark.parametrize("x", [[1.0] * (BLOCKS - 1), [1.0] * SAMPLES])
+@pytest.mark.parametrize("x", [[float(each) for each in range(FEWEST - 1)], [1.0] * SAMPLES])
 def test_too_little_is_refused(x: list[float]) -> None:
     """Neither a few samples nor a standstill have a slope."""
     with pytest.raises(ValueError, match="too few"):

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import cycle, islice
 
 from tests.apache_kafka.broker import Broker
-from tests.fault.beside import beside
 from tests.fault.counted import TASKS
 from tests.fault.growth import risen, slope
 from tests.fault.line import Line, line
 from tests.fault.posts import unlike
 from tests.fault.process import Process
 from tests.fault.row import Row, Trial, hold
+from worker.stream.build import GIVE_BACK_S
 
-FAULT_S = 60.0
+FAULT_S = 45.0
+REST_S = GIVE_BACK_S + 2.0
+LOOK_S = 0.5
 CHUNK = 2000
 BACKLOG = 6000
-SAMPLE_S = 2.0
 WARM_FAULTS = 20
 WARM_S = 8.0
 """Before what is measured, so many faults so far apart: caches fill, and the worker's memory reaches, in small steps,
@@ -34,7 +34,7 @@ BOUNDED = {"seen_windows_mb": "4", "story_index_entries": "200000"}
 
 @dataclass(frozen=True)
 class Sample:
-    """A worker at one moment, and the records that were sent before."""
+    """A worker at rest, and the records that were sent before."""
 
     records: int
     resident_mb: float
@@ -47,23 +47,43 @@ def run(trial: Trial) -> None:
     with trial.rig.own_kafka(1) as ((broker,), addresses), line(trial, addresses, **BOUNDED) as tested:
         worker = tested.start("-m", "tests.fault.counted")
         tested.ready()
-        with sampled(tested, worker) as samples:
-            for number, fault in enumerate(islice(cycle(_faults(trial, broker)), WARM_FAULTS + trial.repeats)):
-                if number == WARM_FAULTS:
-                    samples.clear()
-                _feed(trial, tested, WARM_S if number < WARM_FAULTS else FAULT_S)
-                tested.send(unlike(CHUNK, trial.random))  # some of these wait while the server is away
-                published = tested.published()
-                fault()
-                tested.send(unlike(CHUNK, trial.random))  # and these in any case, however fast the worker is
-                trial.figures.recovered(tested.progress(since=published))
-                trial.figures.repeats += number >= WARM_FAULTS
-        tested.finish(600)
+        faults = cycle(_faults(trial, broker))
+        for fault in islice(faults, WARM_FAULTS):
+            _hurt(trial, tested, fault, WARM_S)
+        samples = [_at_rest(tested, worker)]
+        for fault in islice(faults, trial.repeats):
+            _hurt(trial, tested, fault, FAULT_S)
+            samples.append(_at_rest(tested, worker))
+            trial.figures.repeats += 1
         totals = tested.totals()
         tested.stop()
         hold(totals.received == tested.produced, f"{tested.produced} records sent, {totals.received} counted")
         hold(totals.dead_lettered == 0, f"{totals.dead_lettered} dead letters of outages")
         judge(trial, samples)
+
+
+def _hurt(trial: Trial, tested: Line, fault: Callable[[], None], after_s: float) -> None:
+    """Load, then a fault in the midst of it, until records flow again."""
+    _feed(trial, tested, after_s)
+    tested.send(unlike(CHUNK, trial.random))  # some of these wait while the server is away
+    published = tested.published()
+    fault()
+    tested.send(unlike(CHUNK, trial.random))  # and these in any case, however fast the worker is
+    trial.figures.recovered(tested.progress(since=published))
+
+
+def _at_rest(tested: Line, worker: Process) -> Sample:
+    """The least that a worker holds when nothing waits: in flight it is by 10 MB more or less from moment to moment."""
+    tested.finish(600)
+    looks: list[Sample] = []
+    ends_at = time.monotonic() + REST_S
+    while time.monotonic() < ends_at:
+        tasks = worker.metric(TASKS)
+        if tasks:  # 0: it did not answer
+            looks.append(Sample(tested.produced, worker.resident_bytes / 2**20, worker.handles, tasks))
+        time.sleep(LOOK_S)  # between two looks
+    hold(bool(looks), "a worker at rest did not answer")
+    return min(looks, key=lambda look: look.resident_mb)
 
 
 def _faults(trial: Trial, broker: Broker) -> tuple[Callable[[], None], ...]:
@@ -95,20 +115,6 @@ def _feed(trial: Trial, tested: Line, seconds: float) -> None:
             time.sleep(0.1)  # between two looks
 
 
-@contextmanager
-def sampled(tested: Line, worker: Process) -> Iterator[list[Sample]]:
-    """Samples of a worker, taken from a thread until the end."""
-    samples: list[Sample] = []
-
-    def look() -> None:
-        tasks = worker.metric(TASKS)
-        if worker.ended() is None and tasks:  # 0: it did not answer
-            samples.append(Sample(tested.produced, worker.resident_bytes / 2**20, worker.handles, tasks))
-
-    with beside(look, SAMPLE_S):
-        yield samples
-
-
 def judge(trial: Trial, samples: list[Sample]) -> None:
     """Note what grew, and hold it against the limits.
 
@@ -118,7 +124,7 @@ def judge(trial: Trial, samples: list[Sample]) -> None:
     found = slope([each.records / 1e6 for each in samples], [each.resident_mb for each in samples])
     handles, tasks = (risen([getattr(each, name) for each in samples]) for name in ("handles", "tasks"))
     trial.figures.notes |= {
-        "records": samples[-1].records,
+        "records": samples[-1].records - samples[0].records,
         "resident": f"{samples[0].resident_mb:.0f} to {samples[-1].resident_mb:.0f} MB",
         "MB per million records": f"{found.value:.1f} ({found.low:.1f} to {found.high:.1f})",
         "handles risen by": handles,
