@@ -113,4 +113,7 @@ class Process:
     @property
     def resident_bytes(self) -> int:
         """Its resident memory; 0 once it ended."""
-        return resident_bytes(self._child.pid)
+        try:
+            return resident_bytes(self._child.pid)
+        except ProcessLookupError:
+            return 0
