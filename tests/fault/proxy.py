@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import threading
 from collections.abc import Coroutine
 from random import Random
@@ -94,12 +95,16 @@ class Proxy:
                 await writer.drain()
 
 
+APPLIES = re.compile(rb"\r\npolyvox:\{[^{}\r]+:\d+\}\r\n")
+"""The key of a script that counts outcomes: a source partition's. Those of stories and alerts have other keys."""
+
+
 class LostReplies(Proxy):
     """A Redis whose replies to every second script, by chance, are lost after Redis had applied it.
 
     Args:
         random: decides which.
-        limit: how many; the others pass.
+        limit: after how many lost replies to scripts that count outcomes all others pass.
     """
 
     def __init__(self, redis_url: str, random: Random, limit: int) -> None:
@@ -126,10 +131,11 @@ class LostReplies(Proxy):
 
         async def answer() -> None:
             while reply := await far_reader.read(CHUNK_BYTES):
-                counts = b"EVALSHA" in asked[:64] and not reply.startswith(b"-")
+                applied = b"EVALSHA" in asked[:64] and not reply.startswith(b"-")
+                counts = APPLIES.search(asked[:256]) is not None
                 asked.clear()
-                if counts and self.lost < self._limit and self._random.random() < 0.5:
-                    self.lost += 1
+                if applied and self.lost < self._limit and self._random.random() < 0.5:
+                    self.lost += counts
                     return
                 writer.write(reply)
 
