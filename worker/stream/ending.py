@@ -74,15 +74,16 @@ def limit_stop(limit_s: float = STOP_S) -> None:
 
 
 def _end_late(limit_s: float, loop: asyncio.AbstractEventLoop) -> NoReturn:
-    faulthandler.dump_traceback()
-    for task in asyncio.all_tasks(loop):
-        sys.stderr.write(f"Task {task.get_name()}: {' > '.join(_awaited(task))}\n")
-    end_process(
-        StoppedLate(
-            f"the stop took longer than {limit_s:.0f} s; what is not committed is read again by the next worker; the "
-            "stacks above show what it waited for: please report them"
-        )
+    late = StoppedLate(
+        f"the stop took longer than {limit_s:.0f} s; what is not committed is read again by the next worker; the "
+        "stacks above show what it waited for: please report them"
     )
+    try:
+        faulthandler.dump_traceback()
+        for task in asyncio.all_tasks(loop):
+            sys.stderr.write(f"Task {task.get_name()}: {' > '.join(_awaited(task))}\n")
+    finally:  # the loop runs on meanwhile: whatever its tasks do to this walk, the process ends
+        end_process(late)
 
 
 def _awaited(task: asyncio.Task[Any]) -> Iterator[str]:
