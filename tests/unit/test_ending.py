@@ -55,6 +55,17 @@ def test_a_stop_that_hangs_ends_in_time_and_says_where() -> None:
     assert "redis_that_never_answers" in stacks.split("Task stopping")[1], "a task's, to its innermost place"
 
 
+def test_a_stop_whose_loop_is_blocked_ends_in_time_and_says_where() -> None:
+    """Also when nothing of the loop runs any more."""
+    status, log = _run(
+        HANGING.replace('await asyncio.create_task(stop(), name="stopping")', "threading.Event().wait()")
+    )
+    assert status == EXIT_FAILED
+    assert "StoppedLate" in log
+    assert "wait" in log.split("worker_failed")[0], "the stacks come before the reason"
+    assert "run_forever" in log.split("in wait", 1)[1], "the loop's thread, and what blocks it"
+
+
 @pytest.mark.parametrize("turns", range(8))
 def test_a_task_ends_in_whatever_moment_it_is_cancelled(turns: int) -> None:
     """Also in the one in which `asyncio.wait_for` of Python 3.11 swallows the cancellation."""

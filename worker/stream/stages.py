@@ -23,7 +23,7 @@ from worker.settings import Settings
 from worker.stream.aggregate import AggregateParts, AggregateStage
 from worker.stream.batches import with_measured_batches
 from worker.stream.collector import lasting
-from worker.stream.ending import end_process_of
+from worker.stream.ending import cancel, end_process_of
 from worker.stream.enrich import EnrichParts, EnrichStage
 from worker.stream.kafka import KafkaPublisher
 from worker.stream.login import log_in
@@ -141,7 +141,7 @@ class Stages:
         await _patiently("Redis", lambda: check_start_ids(link, self._settings, ids))
         watch = asyncio.create_task(watch_ids(ids, look_up))
         watch.add_done_callback(end_process_of)
-        self._closers.append(partial(_cancel, watch))
+        self._closers.append(partial(cancel, [watch]))
         return ids
 
     async def _open_enrich(
@@ -224,10 +224,6 @@ class Stages:
         for close in [*(stage.aclose for stage in self._by_name.values()), *self._closers]:
             await close()
         self._by_name, self._closers = {}, []
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
 
 
 async def _patiently(target: str, call: Callable[[], Awaitable[Result]]) -> Result:
