@@ -79,7 +79,11 @@ class Settings(BaseSettings):
     abstain_below: float = Field(0.0, ge=0, le=1, description="sentiment under this confidence counts as abstained")
 
     pool_posts: int = Field(1024, ge=1, description="posts waiting for inference, at most")
-    pool_wait_ms: int = Field(20, ge=0, description="how long a batch that is not full waits for more posts")
+    pool_wait_ms: int = Field(
+        20,
+        ge=0,
+        description="how long a batch that is not full waits for more posts, when no further one could go to the model",
+    )
     batch_tokens: int = Field(512, ge=16, description="padded tokens in one batch, at most")
     batch_posts: int = Field(16, ge=1, description="windows in one batch, at most; CPUs like small batches")
     batches_in_flight: int = Field(3, ge=1, description="batches at Triton at once")

@@ -57,7 +57,8 @@ class Grown:
     """What one run showed.
 
     Args:
-        applied: until counted in Redis, with the workers' and Triton's processor time.
+        applied: from the first fifth in `enriched` to the fourth in Redis, with the workers' and Triton's processor
+            time: in a short run most is counted after all is published, in a long one while it is.
         redis_cpu_s: of Redis, for 1,000 posts.
         worker_mb: resident memory of all workers, the most that was seen.
         redis_mb: what Redis holds more than when it was empty.
@@ -112,7 +113,14 @@ def _run(servers: Scene, load: Load) -> Grown:
             applied, worker_mb = asyncio.run(_watch(settings, workers, pids, load.posts))
     redis_mb = (asyncio.run(used_bytes(settings)) - empty_bytes) / MB
     redis_s = used_s(meter.traces["redis"], applied[0][0], applied[-1][0])
-    return Grown(load, Measured.of(applied, load.posts, meter.traces), redis_s / load.posts * 1000, worker_mb, redis_mb)
+    published = servers.published(settings, load.posts)
+    return Grown(
+        load,
+        Measured.of(applied, load.posts, meter.traces, published),
+        redis_s / load.posts * 1000,
+        worker_mb,
+        redis_mb,
+    )
 
 
 def _fill(servers: Scene, settings: Settings, wanted: Load) -> None:

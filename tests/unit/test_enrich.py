@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from worker.analysis.bundle import Bundle
-from worker.analysis.inference import ScriptedInference
+from worker.analysis.inference import Logits, ScriptedInference, TokenBatch
 from worker.analysis.prepare import Preparer
 from worker.entities.link import Linker
 from worker.entities.table import Alias, make_aliases
@@ -24,7 +24,7 @@ from worker.errors import ModelInvalid, StoreUnavailable, TooManyDeadLetters
 from worker.events import ORIGIN_HEADER, SourcePosition, dead_letter_from_headers, decode_enriched, encode_origin
 from worker.opinion.answer_store import AnswerStore, MemoryAnswers
 from worker.opinion.stories import Candidate, Decision, MemoryStories, StoryIndex
-from worker.settings import load_settings
+from worker.settings import Settings, load_settings
 from worker.stream.asking import CANARY_TEXT
 from worker.stream.enrich import EnrichParts, EnrichStage
 from worker.stream.records import OutputRecord, Routes, SourceRecord, TopicPartition
@@ -69,13 +69,14 @@ class Bench:
     stories: StoryIndex = field(default_factory=MemoryStories)
     acked: list[tuple[TopicPartition, int]] = field(default_factory=list)
     answers: AnswerStore | None = None
+    settings: Settings = SETTINGS
 
     async def strike(self, event_id: str) -> int:
         self.strikes[event_id] += 1
         return self.strikes[event_id]
 
     def stage(self) -> EnrichStage:
-        preparer = Preparer(self.bundle, IDENTIFIER, SETTINGS.max_windows)
+        preparer = Preparer(self.bundle, IDENTIFIER, self.settings.max_windows)
         parts = EnrichParts(
             routes=ROUTES,
             bundle=self.bundle,
@@ -88,7 +89,7 @@ class Bench:
             linker=LINKER,
             shared=SharedAnswers(self.answers, self.bundle, SystemClock()) if self.answers else None,
         )
-        return EnrichStage(parts, SETTINGS)
+        return EnrichStage(parts, self.settings)
 
     def record(self, offset: int, value: bytes | None, tp: TopicPartition = SOCIAL_1, **more: Any) -> SourceRecord:
         headers = more.get("headers", ())
@@ -407,6 +408,50 @@ def test_memory_is_bounded_while_the_model_is_away(bench: Bench) -> None:
         return admitted
 
     assert run(scenario()) == SETTINGS.pool_posts
+
+
+@dataclass
+class SlowInference(ScriptedInference):
+    """Answers once it may."""
+
+    may_answer: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def infer(self, batch: TokenBatch) -> Logits:
+        logits = await super().infer(batch)
+        await self.may_answer.wait()
+        return logits
+
+
+def test_a_post_waits_for_company_only_before_the_last_free_call(bundle: Bundle) -> None:
+    """A post alone goes to a model that has time; one that would take the last call waits, until another is free."""
+
+    async def scenario() -> None:
+        inference = SlowInference(len(bundle.topics))
+        settings = load_settings(pool_wait_ms=3_600_000, batches_in_flight=2, inference="triton")
+        bench = Bench(bundle, inference, settings=settings)
+        stage = bench.stage()
+        inference.may_answer.set()
+        await stage.start()
+        inference.may_answer.clear()
+        canary = len(inference.calls)
+
+        stage.admit(bench.record(0, post(text="Good morning")))
+        await until(lambda: len(inference.calls) == canary + 1)
+        stage.admit(bench.record(1, post(text="Good evening to all of you")))
+        await until(lambda: len(stage._pool) == 1)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert len(inference.calls) == canary + 1
+        inference.may_answer.set()
+        assert await stage.drain(30)
+        await stage.aclose()
+
+    run(scenario())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0.001)
 
 
 def test_a_text_that_comes_again_is_not_inferred_again(bench: Bench) -> None:

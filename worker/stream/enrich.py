@@ -98,6 +98,7 @@ class EnrichStage:
         self._tasks: list[asyncio.Task[None]] = []
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._model_away = False
+        self._in_flight = 0
 
     @property
     def outage(self) -> bool:
@@ -230,8 +231,10 @@ class EnrichStage:
     async def _infer_loop(self) -> None:
         while True:
             units = await self._next_batch()
+            self._in_flight += 1
             with STAGE_SECONDS.labels(stage="infer").time():
                 answers = await self._recovery.answers(units)
+            self._in_flight -= 1
             self._answered.put_nowait(collect(units, answers))
 
     async def _decode_loop(self) -> None:
@@ -253,7 +256,10 @@ class EnrichStage:
                 self._finished_some.set()
 
     async def _next_batch(self) -> list[Unit]:
-        """The next batch; one that is not full waits `pool_wait_ms` for company."""
+        """The next batch; one that is not full, and would take the last free call, waits `pool_wait_ms` for company.
+
+        While the model has time for more than that, company would only make it late.
+        """
         while True:
             oldest = self._pool.oldest
             if oldest is None:
@@ -262,7 +268,8 @@ class EnrichStage:
                 continue
             waited_s = self._parts.clock.monotonic_s() - oldest.since_s
             left_s = self._settings.pool_wait_ms / 1000 - waited_s
-            if left_s <= 0 or len(self._pool) >= self._settings.batch_posts:
+            has_time = self._in_flight < self._settings.batches_in_flight - 1
+            if has_time or left_s <= 0 or len(self._pool) >= self._settings.batch_posts:
                 return self._pool.take(self._budget)
             await asyncio.sleep(left_s)
 
