@@ -115,9 +115,10 @@ was measured here, by the rules below it; with other hardware run it there.
 
 ## Workers and partitions
 
-The null model, {grid_posts} posts, whole path: a rate counts the posts between the moment when a fifth of them was in
-`enriched` and the moment when four fifths were in Redis, and processor time is that of the same moments. Workers, Triton, Redis and the broker share two processors: more workers
-cannot be faster than these are, and what is looked for is that they cost nothing.
+The null model, {grid_posts} posts, whole path. A rate counts the posts between the moment when a fifth of them was in
+`enriched` and the moment when four fifths were in Redis; processor time is that of the same moments. Workers, Triton,
+Redis and the broker share two processors: more workers cannot be faster than these are, and what is looked for is that
+they cost nothing.
 
 {grid}
 
