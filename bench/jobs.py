@@ -87,3 +87,17 @@ class Alone(msgspec.Struct, frozen=True):
     count: int
     splits: list[Split]
     result: str
+
+
+class OwnWork(msgspec.Struct, frozen=True):
+    """Make the events of `count` posts of `samples` in batches of `batch` posts, as the worker would.
+
+    Attributes:
+        result: the file that gets the completion times of the posts, Unix seconds.
+    """
+
+    bundle: str
+    samples: str
+    count: int
+    batch: int
+    result: str

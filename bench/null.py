@@ -12,7 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from bench.measure import Measured
+from bench.jobs import OwnWork
+from bench.measure import Measured, progress_of
 from bench.polyvox import Plan, run_polyvox
 from bench.servers import Ground, Scene, rival_python, scene
 from bench.stacks import Profile, draw_flame_graph, profile_worker
@@ -65,6 +66,7 @@ def one_round(servers: Scene, figures: NullFigures) -> Iterator[tuple[str, Measu
     yield "faststream", copy(servers, "faststream_copy", python=rival_python("faststream"))
     yield "faststream_one", copy(servers, "faststream_copy", "one", python=rival_python("faststream"))
     yield "quix", copy(servers, "quix_copy", python=rival_python("quix"))
+    yield "own_work", own_work(servers)
     run = run_polyvox(servers, Plan("enrich", FAST_MODEL))
     figures.start_s.append(run.start_s)
     yield "enrich", Measured.of(run.published, servers.count, run.traces)
@@ -81,6 +83,15 @@ def copy(servers: Scene, program: str, *options: str, python: str = sys.executab
     pump = servers.output("copied", servers.copied // SLOWER_COPIES.get(name, 1))
     traces = servers.run_program(program, pump, *options, python=python)
     return Measured.of(servers.read(pump), pump.count, traces)
+
+
+def own_work(servers: Scene) -> Measured:
+    """The worker's own functions in one thread, on as many posts as the worker gets."""
+    result = servers.directory / "own_work.json"
+    batch = int(FAST_MODEL["POLYVOX_BATCH_POSTS"])
+    job = OwnWork(servers.bundle, str(servers.ground.samples), servers.count, batch, str(result))
+    traces = servers.run_program("own_work", job)
+    return Measured.of(progress_of(msgspec.json.decode(result.read_bytes())), servers.count, traces)
 
 
 def measure_profile(ground: Ground, posts: int) -> tuple[Profile, str]:

@@ -32,6 +32,7 @@ COPIES = {
     "faststream_one": "FastStream copies: record by record, polls of 1,024",
     "quix": "Quix Streams copies",
 }
+OWN_WORK = {"own_work": "the worker's own work on a post, in a loop of one thread"}
 
 
 def real_rows(figures: RealFigures) -> dict[str, Row]:
@@ -47,7 +48,7 @@ def real_rows(figures: RealFigures) -> dict[str, Row]:
 
 def null_rows(figures: NullFigures) -> dict[str, Row]:
     """The reference is the bare Faust agent: what Faust leaves to do in time."""
-    return rows(COPIES | POLYVOX, figures.runs, "faust")
+    return rows(COPIES | OWN_WORK | POLYVOX, figures.runs, "faust")
 
 
 def label(setting: Setting) -> str:
@@ -100,8 +101,9 @@ worker (`polyvox run`, default settings), one Triton with the shipped configurat
 
 {table}
 
-The worker reaches {published} of the best bare setting up to `enriched`, and {applied} with the aggregates. It sends
-{padded} tokens for each real one. From its start to its first enriched record, with a backlog waiting, pass {start} s.
+The worker reaches {published} of the best bare setting up to `enriched`, and {applied} with the aggregates; what keeps
+it from more, and what was tried, is in [decisions/speed.md](decisions/speed.md). It sends {padded} tokens for each real
+one. From its start to its first enriched record, with a backlog waiting, pass {start} s.
 What the path takes of the {processors} processors that everybody shares, where bare Triton has them nearly for itself:
 
 {budget}
@@ -187,5 +189,25 @@ defaults for a slow model on a CPU: {options}. Its first record is in `enriched`
 
 {table(null_rows(figures))}
 
+{_own_work(figures)}
+
 Two workers share these cores with Kafka, Redis, Triton and each other: on two cores they show that a group of workers
 works, not what a second machine would add."""
+
+
+def _own_work(figures: NullFigures) -> str:
+    """Why no enrich stage reaches a loop that copies, in figures."""
+    [row] = rows(OWN_WORK, figures.runs, "faust").values()
+    return OWN.format(
+        cpu_s=row.cpu_s.median,
+        rate=row.posts_per_s.median,
+        of_faust=median_ratio(figures.runs, "own_work", "faust"),
+        reached=median_ratio(figures.runs, "enrich", "own_work"),
+    )
+
+
+OWN = """\
+What the worker makes of a post (language, tokens, labels, links of entities, fingerprint, JSON) takes {cpu_s:.2f} s of
+a processor for 1,000 posts when nothing else happens, {rate:,.0f} posts/s: {of_faust:.2f} of the bare Faust agent,
+which makes nothing of them. More than this no process reaches; the enrich stage, with Kafka, Triton and the commit path
+around the same work, reaches {reached:.2f} of it."""

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.__main__ import PARTS, arguments
+from bench.contenders import own_work
 from bench.contenders.batches import batches
 from bench.contenders.labels import Labels, by_length
-from bench.jobs import Flood, Pump, Setting
+from bench.jobs import Flood, OwnWork, Pump, Setting
 from bench.null import null_repository, with_topics
 from bench.texts import SPAN, inputs, record
 from tests.little_triton import TINY
@@ -144,3 +145,11 @@ def test_the_command_line_runs_everything_by_default() -> None:
     assert arguments(["--only", "real", "null"]).only == ["real", "null"]
     with pytest.raises(SystemExit):
         arguments(["--posts", "3"])
+
+
+def test_own_work_makes_an_event_of_every_post(samples: Path) -> None:
+    """One moment for each post, in order, with batches that do not divide the posts."""
+    job = OwnWork(str(TINY.directory), str(samples), 140, 64, "")
+    done_s = own_work.measure(job)
+    assert len(done_s) == 140
+    assert done_s == sorted(done_s)

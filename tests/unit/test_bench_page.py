@@ -13,7 +13,7 @@ from bench.live import Burst, Latency, LiveFigures, burst_of, latency_of
 from bench.measure import Measured
 from bench.null import NullFigures
 from bench.page import Report, draw, render, summary
-from bench.page.models import COPIES, POLYVOX, RIVALS, real_rows
+from bench.page.models import COPIES, OWN_WORK, POLYVOX, RIVALS, real_rows
 from bench.real import RealFigures
 from bench.stacks import Profile, read_stacks
 from bench.targets import targets
@@ -47,7 +47,7 @@ REAL = RealFigures(
     padded_tokens=[1.02, 1.03, 1.2],
     start_s=[2.0, 2.5, 9.0],
 )
-NULL = NullFigures(24_000, {name: runs(1000.0, 2000.0, 3000.0) for name in COPIES | POLYVOX}, [1.5])
+NULL = NullFigures(24_000, {name: runs(1000.0, 2000.0, 3000.0) for name in COPIES | OWN_WORK | POLYVOX}, [1.5])
 LIVE = LiveFigures(50.0, Latency(6000, 140.0, 60.0, 90.0, 200.0), Burst(14_000, 1400.0, 12_000, 42.0, 0, 3))
 PROFILE = Profile([("MainThread", 1.0)], [("Faust", 0.75), ("other", 0.25)], [("f (worker/x.py)", 0.5)])
 REPORT = Report(
@@ -92,7 +92,7 @@ def test_the_summary_is_one_json_object_with_every_contender() -> None:
     found = json.loads(json.dumps(summary(REPORT)))
     assert found["real_model"]["path_published"]["ratio"]["median"] == 0.9
     assert found["real_model"]["grid_posts_per_s"]["bare_triton_8x2"] == 190.0
-    assert (COPIES | POLYVOX).keys() < found["null_model"].keys()
+    assert (COPIES | OWN_WORK | POLYVOX).keys() < found["null_model"].keys()
     assert found["null_model"]["enrich"]["posts_per_s"] == {"minimum": 1000.0, "median": 2000.0, "maximum": 3000.0}
     assert found["real_model"]["faststream"]["cpu_s_per_1000"]["median"] == 3.0
     assert found["targets"]["posts lost in a burst"] == {"wanted": 0, "at_least": False, "found": 0, "met": True}
@@ -103,7 +103,7 @@ def test_the_page_says_everything() -> None:
     page = render(REPORT)
     for words in ("a cpu", "analyzer:1+abc", "| 90 | 180 | 190 | 0.90 (0.90 to 0.95) | 1.50 | 5.00 |", "Faust | 75.0%"):
         assert words in page
-    for name in (COPIES | POLYVOX).values():
+    for name in (COPIES | OWN_WORK | POLYVOX).values():
         assert f"| {name} | 1,000 | 2,000 | 3,000 |" in page
     for name in set(RIVALS) - {"flink"}:
         assert RIVALS[name] in page
@@ -112,6 +112,7 @@ def test_the_page_says_everything() -> None:
     assert "0 posts were lost" in page
     assert "| not measured |" in page
     assert "no run of it exists here" in page
+    assert "1.00 s of a processor for 1,000 posts when nothing else happens, 2,000 posts/s" in " ".join(page.split())
     assert "{" not in page
 
 
@@ -123,7 +124,7 @@ def test_the_page_shows_every_contender_in_a_picture(tmp_path: Path) -> None:
     drawn = [each.read_text() for each in pictures]
     assert "polyvox, whole path, until in enriched" in drawn[0]
     assert ">5.0<" in drawn[0]
-    assert drawn[1].count(">2,000<") == len(COPIES | POLYVOX)
+    assert drawn[1].count(">2,000<") == len(COPIES | OWN_WORK | POLYVOX)
     draw(REPORT, tmp_path)
     assert [each.read_text() for each in pictures] == drawn
 
