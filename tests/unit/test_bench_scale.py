@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from bench.scale.page import PICTURE, costs_of, render
 from bench.scale.picture import draw
 from bench.scale.plan import BUSY, DAY_S, PEAK, Costs, needs
 
-COSTS = Costs(worker_s=1.0, triton_s=4.0, redis_s=0.2, worker_posts_per_s=1000, redis_mb=400, worker_mb=450)
+COSTS = Costs(worker_s=1.0, triton_s=4.0, redis_s=0.2, worker_posts_per_s=1000, worker_mb=450)
 
 
 def test_a_plan_is_reckoned_by_hand() -> None:
@@ -25,8 +26,19 @@ def test_a_plan_is_reckoned_by_hand() -> None:
     assert found.triton_cores == pytest.approx(4 * found.worker_cores)
     assert found.workers == 4
     assert found.redis == 1
-    assert found.redis_gb == pytest.approx(86.4 * 2 * 0.4)
-    assert found.core_hours == pytest.approx(5.2e-3 * 1e6 / 3600 * PEAK / BUSY)
+    assert found.redis_gb == pytest.approx(86.4 * 2 * 0.37)
+    assert found.paid_cores == pytest.approx(2000 * 5e-3 / BUSY + 86.4 * 2 * 0.37 / 4)
+
+
+def test_a_worker_has_one_processor() -> None:
+    """Where its time with the real model is the narrower limit, there are as many workers as processors for them."""
+    slow = replace(COSTS, worker_s=2.0)
+    assert needs(1000 * DAY_S, slow).workers == 7
+
+
+def test_few_posts_share_less_of_redis() -> None:
+    """Below 50 a second a million posts take more memory."""
+    assert needs(49 * DAY_S, COSTS).redis_gb > needs(51 * DAY_S, COSTS).redis_gb
 
 
 @given(posts=st.floats(1e3, 1e10), more=st.floats(1, 100))
@@ -48,7 +60,6 @@ def test_the_page_holds_every_run_and_its_rules(tmp_path: Path) -> None:
     real = Grown(Load(3000, null=False), Measured(280.0, 1.0, 6.0), 0.2, 440.0, 2.0)
     costs = costs_of(curve[-1], real)
     assert (costs.worker_s, costs.triton_s, costs.worker_posts_per_s) == (1.0, 6.0, 900.0)
-    assert costs.redis_mb == pytest.approx(400)
     page = render({"processor": "x"}, grid, curve, real)
     assert "| 100,000 | 900 |" in page
     assert "| 1,000,000,000 |" in page
