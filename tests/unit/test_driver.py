@@ -118,6 +118,26 @@ async def passed_on(consumer: Any) -> list[Run]:
     return [message.value async for _, message in consumer.getmany(1.0)]
 
 
+def test_only_a_poll_of_few_records_is_followed_by_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records of a poll are passed on at once, however few; then others may collect, unless a backlog waits anyway."""
+    monkeypatch.setattr("worker.stream.driver.LINGER_S", 3600)
+
+    async def scenario() -> None:
+        consumer = consumer_of(0, [records(0, 3), records(3, 200), {}])
+        polled = consumer.getmany(1.0)
+        _, first = await anext(polled)
+        assert [each.offset for each in first.value.consumed] == [0, 1, 2]
+        rest = asyncio.ensure_future(anext(polled, None))
+        await asyncio.wait({rest}, timeout=0.05)
+        assert not rest.done()
+        rest.cancel()
+        for passed in (197, 0):
+            runs = await asyncio.wait_for(passed_on(consumer), 60)
+            assert sum(len(run.consumed) for run in runs) == passed
+
+    asyncio.run(scenario())
+
+
 def offsets(runs: list[Run]) -> list[int]:
     return [record.offset for run in runs for record in run.records()]
 
