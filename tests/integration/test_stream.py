@@ -177,7 +177,8 @@ def test_a_worker_batches_as_its_file_says(line: Line, tmp_path: Path) -> None:
 
 def test_a_worker_that_stands_still_ends(line: Line) -> None:
     """Records wait and nothing is committed for longer than the setting: non-zero, and the log says where."""
-    worker = line.start(POLYVOX_STALLED_AFTER_S="3", POLYVOX_POOL_WAIT_MS="600000", POLYVOX_ROLE="enrich")
+    waits = {"POLYVOX_POOL_WAIT_MS": "600000", "POLYVOX_BATCHES_IN_FLIGHT": "1"}
+    worker = line.start(POLYVOX_STALLED_AFTER_S="3", POLYVOX_ROLE="enrich", **waits)
     line.produce(posts(1))
     assert worker.wait(DEADLINE_S) == 70
     assert line.logged("worker_stalled") == 1
