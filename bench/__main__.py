@@ -40,6 +40,9 @@ POSTS_PER_S_OF_LATENCY = 120
 NULL_FACTOR = 4
 """The null model gets so many times the posts of the real one: it is that much faster."""
 
+PROFILE_FACTOR = 4
+"""And so many times those for the profile: the flame graph, drawn after the table, must not show an idle worker."""
+
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
@@ -104,7 +107,7 @@ def measure(options: argparse.Namespace, say: Say) -> tuple[Report, str]:
         if "null" in only:
             null = measure_null(ground, many, options.repeats)
         if "profile" in only:
-            profile, flame = measure_profile(ground, many)
+            profile, flame = measure_profile(ground, many * PROFILE_FACTOR)
     tuning = kept_section(options.page.read_text()) if options.page.exists() else ""
     return Report(machine, model, options.repeats, 0.0, real, null, live, help_s, profile, tuning), flame
 
