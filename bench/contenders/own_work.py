@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.contenders.batches import WINDOWS_A_TEXT
 from bench.jobs import OwnWork
@@ -31,7 +32,10 @@ from worker.stream.outcomes import Outcomes
 from worker.stream.records import OutputRecord, Routes, SourceRecord, TopicPartition
 from worker.stream.work import Work
 from worker.text.language import Identifier
+from worker.timing import SystemClock
 
+Rows = tuple[NDArray[np.float32], ...]
+CLOCK = SystemClock()
 TOPICS = {f"own.{each}": each for each in (SOCIAL, FINANCIAL)}
 
 
@@ -44,14 +48,15 @@ def measure(job: OwnWork) -> list[float]:
     outcomes = Outcomes(routes, bundle.model, default["future_tolerance_s"])
     decoding = Decoding(outcomes, bundle, 0.0, Linker(load_aliases()))
     records = [record("own", one) for one in inputs(Path(job.samples), job.count)]
+    rows = null_rows(len(bundle.topics))
     done_s: list[float] = []
     for start in range(0, len(records), PREPARE_CHUNK):
         chunk = read(records[start : start + PREPARE_CHUNK], start, outcomes)
-        prepare(chunk, preparer, len(bundle.topics))
+        prepare(chunk, preparer, rows)
         for first in range(0, len(chunk), job.batch):
             some = decoding.analysed([(work, None) for work in chunk[first : first + job.batch]])
             stories = [Story(each.candidate.event_id, False) for each in some]
-            decoding.finish(some, stories, now_ms())
+            decoding.finish(some, stories, CLOCK.unix_ms())
         if any(work.slot.outcome is None or work.slot.outcome.topic != "enriched" for work in chunk):
             raise RuntimeError("a post of the samples has no event")
         done_s += [time.time()] * len(chunk)
@@ -63,33 +68,31 @@ def read(records: Sequence[tuple[str, bytes, bytes]], first: int, outcomes: Outc
     ledger: Ledger[OutputRecord] = Ledger()
     chunk = []
     for offset, (topic, key, value) in enumerate(records, first):
-        consumed = SourceRecord(TopicPartition(topic, 0), offset, now_ms(), key, value, (), lambda: None)
-        work = Work(outcomes.draft(consumed, now_ms()), ledger, ledger.admit(offset, consumed.ack))
+        consumed = SourceRecord(TopicPartition(topic, 0), offset, CLOCK.unix_ms(), key, value, (), lambda: None)
+        work = Work(outcomes.draft(consumed, CLOCK.unix_ms()), ledger, ledger.admit(offset, consumed.ack))
         outcomes.decode(work.draft, work.slot)
         chunk.append(work)
     return chunk
 
 
-def prepare(chunk: Sequence[Work], preparer: Preparer, topics: int) -> None:
+def prepare(chunk: Sequence[Work], preparer: Preparer, rows: Rows) -> None:
     """Tokenize, and answer as the null model does."""
     texts = [(work.draft.text, work.draft.hint) for work in chunk]
     for work, prepared in zip(chunk, preparer.prepare_many(texts), strict=True):
         if isinstance(prepared, Prepared):
-            work.prepared, work.answers = prepared, [null_answer(window, topics) for window in prepared.windows]
+            work.prepared, work.answers = prepared, [null_answer(window, rows) for window in prepared.windows]
 
 
-def null_answer(window: Window, topics: int) -> Logits:
-    """Neutral, the first topic, no entity."""
-    sentiment, topic, tag = (
-        np.eye(size, dtype=np.float32)[[at]] for size, at in ((SENTIMENTS, 1), (topics, 0), (TAGS, 0))
-    )
+def null_rows(topics: int) -> Rows:
+    """Neutral, the first topic, no entity; float32 [1, C] each."""
+    return tuple(np.eye(size, dtype=np.float32)[[at]] for size, at in ((SENTIMENTS, 1), (topics, 0), (TAGS, 0)))
+
+
+def null_answer(window: Window, rows: Rows) -> Logits:
+    """The same for every token of a window."""
+    sentiment, topic, tag = rows
     tags, tokens = (np.broadcast_to(row, (1, window.length, row.size)) for row in (tag, sentiment))
     return Logits(sentiment, topic, tags, tokens)
-
-
-def now_ms() -> int:
-    """The time of day."""
-    return time.time_ns() // 1_000_000
 
 
 if __name__ == "__main__":

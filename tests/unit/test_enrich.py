@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from tests.polling import until
 from worker.analysis.bundle import Bundle
 from worker.analysis.inference import Logits, ScriptedInference, TokenBatch
 from worker.analysis.prepare import Preparer
@@ -447,11 +448,6 @@ def test_a_post_waits_for_company_only_before_the_last_free_call(bundle: Bundle)
         await stage.aclose()
 
     run(scenario())
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():
-        await asyncio.sleep(0.001)
 
 
 def test_a_text_that_comes_again_is_not_inferred_again(bench: Bench) -> None:

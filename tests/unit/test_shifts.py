@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.alert_windows import AS_THEY_ARE, LIMITS, START_S, WIDTH_S, SimulatedWindows
+from tests.polling import DEADLINE_S, until
 from worker.alerts.compose import Composer
 from worker.alerts.delivery import Outlets
 from worker.alerts.leader import LeaderParts
@@ -23,7 +24,6 @@ from worker.stream.shifts import ShiftParts, Shifts
 from worker.timing import ManualClock
 
 COUNT = 62
-DEADLINE_S = 20.0
 
 
 class World:
@@ -57,12 +57,6 @@ class World:
         outages = Outages(lambda: False, self.clock)
         parts = ShiftParts(leader, Outlets(self.store, self.topic), outages, (close,))
         return Shifts(parts, Settings(alert_settling_s=0))
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(DEADLINE_S):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 def run(body: Callable[[], Awaitable[None]]) -> None:
