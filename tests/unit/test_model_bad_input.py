@@ -118,7 +118,7 @@ CASES: list[tuple[str, Callable[[Path], None], str]] = [
     (TRAIN, cut_short, r"en\.train\.jsonl\.xz: damaged"),
     (TRAIN, empty_split, "no usable row for topic"),
     (TRAIN, damaged_state, r"state\.pt is damaged"),
-    (TRAIN + " --start-from {p}/empty --out {p}/other", nothing, "empty is not an int8 bundle"),
+    (TRAIN + " --start-from {p}/empty --out {p}/other", nothing, "empty is not a checkpoint"),
     (TRAIN + " --licence commercial", unlicensed, r"lacks \[sentiment\.s\]"),
     (TRAIN + " --search 2", missing_data, "no labelled file|has no"),
     ("evaluate --task sentiment --data {p}/absent.jsonl", nothing, "absent.jsonl: no labelled file for sentiment"),

@@ -30,8 +30,10 @@ from tests.small_network import (  # noqa: E402
     session,
 )
 from worker.analysis.bundle import Bundle  # noqa: E402
+from worker.analysis.calibration import OTHERS, Calibration  # noqa: E402
 from worker.errors import ModelInvalid  # noqa: E402
 from worker.model import checkpoint  # noqa: E402
+from worker.model.calibrate import save  # noqa: E402
 from worker.model.export import export, to_onnx  # noqa: E402
 from worker.model.network import MultiTaskBert  # noqa: E402
 from worker.model.served import load_served  # noqa: E402
@@ -56,11 +58,14 @@ def network() -> Any:
     return network.eval()
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 0.002), pytest.param("int8", 0.05, marks=exact_int8)])
+@pytest.mark.parametrize(
+    ("precision", "tolerance"),
+    [("float32", 0.002), ("float16", 0.01), pytest.param("int8", 0.05, marks=exact_int8)],
+)
 def test_the_exported_graph_is_the_network(
-    precision: Literal["int8", "float32"], tolerance: float, network: Any
+    precision: Literal["int8", "float16", "float32"], tolerance: float, network: Any
 ) -> None:
-    """All three outputs have torch's values: to GELU's approximation in float32, to rounding in int8."""
+    """All three outputs have torch's values: to GELU's approximation in float32, to rounding in the others."""
     random = np.random.default_rng(3)
     rows = [random.integers(0, VOCABULARY, length).tolist() for length in (2, 40, 17, 5, 33, 40)]
     batch = collate(rows, 40)
@@ -140,6 +145,20 @@ def test_training_can_go_on_from_a_served_bundle(checkpoint_folder: Path, tmp_pa
     before = onnx.load(str(out / "model.onnx")).graph.initializer
     for one, other in zip(before, again, strict=True):
         np.testing.assert_allclose(*(onnx.numpy_helper.to_array(each) for each in (one, other)), rtol=1e-5, atol=1e-6)
+
+
+def test_a_bundle_is_exported_for_an_accelerator(checkpoint_folder: Path, tmp_path: Path) -> None:
+    """From the file that ships alone: float16 answers as the int8 file's weights do, and is as certain of it."""
+    shipped, out = tmp_path / "model" / "1", tmp_path / "gpu" / "1"
+    export(checkpoint_folder, shipped, "1.0.0")
+    save(shipped, Calibration(sentiment={OTHERS: 1.5}))
+    made = export(shipped, out, "1.0.0", "float16")
+    assert made.parity.typical_change < 0.002
+    bundle = Bundle.load(out)
+    assert bundle.calibration.temperature("sentiment", "de") == 1.5
+    assert bundle.manifest.topics == Bundle.load(shipped).manifest.topics
+    weights = {each.data_type for each in onnx.load(str(out / "model.onnx")).graph.initializer if each.dims[1:]}
+    assert weights == {onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT}
 
 
 def test_a_folder_without_a_bundle_cannot_be_gone_on_from(tmp_path: Path) -> None:

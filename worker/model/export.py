@@ -1,4 +1,4 @@
-"""From a checkpoint to the bundle that is served: model.onnx, tokenizer.json, bundle.json. Whole or not at all."""
+"""From a checkpoint, or an int8 bundle, to the bundle that is served. Whole or not at all."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from worker.analysis import calibration
 from worker.errors import ModelInvalid
-from worker.model import checkpoint, onnx_bert
+from worker.model import onnx_bert
 from worker.model.network import MultiTaskBert
 from worker.model.onnx_bundle import changed_configs, replace_folder
 from worker.model.onnx_linear import Precision
 from worker.model.replacing import write_whole
+from worker.model.served import load_network
 
 Floats = NDArray[np.float32]
 
@@ -27,7 +29,7 @@ MODEL_NAME = "analyzer"
 VERSION = re.compile(r"\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?")
 # Root mean square over all probabilities. float32 must be the network; the others may round (int8 0.004 for the
 # first trained weights), where an error in the graph moves probabilities by 0.1 and more.
-LARGEST_CHANGE: dict[Precision, float] = {"float32": 0.0005, "int4-embeddings": 0.02, "int8": 0.02}
+LARGEST_CHANGE: dict[Precision, float] = {"float32": 0.0005, "float16": 0.002, "int4-embeddings": 0.02, "int8": 0.02}
 PARITY_TEXTS = (
     "Boeing faces another costly delay after engineers in Seattle found serious cracks.",
     "Ein großartiger Abend mit Freunden in Hamburg, vielen Dank!",
@@ -70,20 +72,21 @@ def export(checkpoint_folder: Path, out: Path, version: str, precision: Precisio
     """Write the checkpoint as a bundle into `out`, a version directory of a Triton model.
 
     What else lies in `out`, such as model.py, is carried over; the configurations beside `out` are told the number of
-    topics and the version. int8 is for CPUs; float32 is for accelerators, where
-    the int8 operators would fall back to the CPU.
+    topics and the version. int8 is for CPUs; float16 and float32 are for accelerators, where the int8 operators would
+    fall back to the CPU.
 
     Args:
+        checkpoint_folder: or an int8 bundle, whose calibration then goes into the new one: the weights are the same.
         version: semantic version of the weights; part of the name that every event carries.
 
     Raises:
         ModelInvalid: the exported file answers otherwise than the network does, `version` is no version, or a
             configuration has no place for it; nothing is written.
-        CheckpointError: the checkpoint cannot be used.
+        CheckpointError: the checkpoint or bundle cannot be used.
     """
     if not VERSION.fullmatch(version):
         raise ModelInvalid(f"{version!r} is not a semantic version, such as 1.2.0; every event carries it")
-    network, tokenizer, labels = checkpoint.load(checkpoint_folder)
+    network, tokenizer, labels = load_network(checkpoint_folder)
     tokenizer.no_padding()
     tokenizer.no_truncation()
     content = to_onnx(network, precision)
@@ -94,6 +97,8 @@ def export(checkpoint_folder: Path, out: Path, version: str, precision: Precisio
             f"than {LARGEST_CHANGE[precision]}: nothing was written; export it as float32 and compare both on dev data"
         )
     files = {"model.onnx": content, "tokenizer.json": tokenizer.to_str(pretty=False).encode()}
+    if (learned := checkpoint_folder / calibration.FILE).is_file():
+        files[calibration.FILE] = learned.read_bytes()
     manifest = {
         "name": MODEL_NAME,
         "version": version,

@@ -9,6 +9,7 @@ from worker.model import fgm
 from worker.model.batches import Batch
 from worker.model.losses import batch_losses
 from worker.model.network import MultiTaskBert
+from worker.model.precision import autocast
 from worker.model.r_drop import disagreement
 from worker.model.recipe import Recipe
 
@@ -49,6 +50,6 @@ def weighted_loss(network: MultiTaskBert, batch: Batch, recipe: Recipe) -> tuple
 
 
 def _outputs(network: MultiTaskBert, batch: Batch, recipe: Recipe) -> tuple[Tensor, ...]:
-    with torch.autocast(batch.input_ids.device.type, torch.bfloat16, enabled=recipe.optimiser.bf16):
+    with autocast(batch.input_ids.device, recipe.optimiser.bf16):
         outputs: tuple[Tensor, ...] = network(batch.input_ids, batch.attention_mask)
     return outputs

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.model.onnx_graph import FLOAT, INT64, MICROSOFT, Graph, Port
-from worker.model.onnx_linear import Float32Linear, Linear, Precision, RowInt8Linear
+from worker.model.onnx_graph import FLOAT, FLOAT16, INT64, MICROSOFT, Graph, Port
+from worker.model.onnx_linear import FloatLinear, Linear, Precision, RowInt8Linear
 from worker.model.quantise import BLOCK, HALF, NIBBLE_ZERO, pack_blocks
 
 Floats = NDArray[np.float32]
@@ -62,16 +62,17 @@ def build(weights: Mapping[str, Floats], shape: Shape, precision: Precision) -> 
 
     Args:
         weights: the state of `MultiTaskBert`, float32, by torch's names.
-        precision: int4-embeddings keeps these in 4-bit blocks; int8 also the linear layers in int8; the heads stay
-            float32.
+        precision: int4-embeddings keeps these in 4-bit blocks; int8 also the linear layers in int8; float16 computes
+            and keeps everything below the heads in it. The heads are float32 in all.
 
     Inputs: input_ids and attention_mask, int64 [B, T], T up to the number of positions. Outputs, float32:
     sentiment_logits [B, 3], topic_logits [B, K], tag_logits [B, T, 7], token_sentiment_logits [B, T, 3].
     """
     graph = Graph()
     sizes = Sizes.of_input(graph, weights["encoder.embeddings.LayerNorm.bias"].size)
-    linear: Linear = RowInt8Linear(graph, sizes.rows) if precision == "int8" else Float32Linear(graph)
-    writer = BertWriter(graph, weights, shape, sizes, linear)
+    numbers = np.float16 if precision == "float16" else np.float32
+    linear: Linear = RowInt8Linear(graph, sizes.rows) if precision == "int8" else FloatLinear(graph, numbers)
+    writer = BertWriter(graph, weights, shape, sizes, linear, numbers)
     mask = graph.op("Cast", "attention_mask", to=FLOAT)
     hidden = writer.embeddings(precision)
     attend = writer.attention_mask(mask)
@@ -91,31 +92,36 @@ def build(weights: Mapping[str, Floats], shape: Shape, precision: Precision) -> 
 
 @dataclass(frozen=True)
 class BertWriter:
-    """Writes the parts of the network; hidden states are float32 [R, D] throughout."""
+    """Writes the parts of the network; hidden states are [R, D] of the type `numbers`, in the heads float32."""
 
     graph: Graph
     weights: Mapping[str, Floats]
     shape: Shape
     sizes: Sizes
     linear: Linear
+    numbers: type[np.floating]
 
     @property
     def width(self) -> int:
         """D, the width of the hidden states."""
         return int(self.weights["encoder.embeddings.LayerNorm.bias"].size)
 
+    def constant(self, value: Floats | np.float32) -> str:
+        """The name of a constant of the type `numbers`."""
+        return self.graph.constant(np.asarray(value, self.numbers))
+
     def weight(self, name: str) -> str:
         """The name of a constant that holds one of the weights."""
-        return self.graph.constant(self.weights[name])
+        return self.constant(self.weights[name])
 
     def embeddings(self, precision: Precision) -> str:
         """Words, positions and the first token type, normalised."""
         graph, prefix = self.graph, "encoder.embeddings."
         table = self.weights[prefix + "word_embeddings.weight"]
-        packed = precision != "float32"
-        words = self._unpacked(table) if packed else graph.op("Gather", graph.constant(table), "input_ids")
+        packed = precision in {"int8", "int4-embeddings"}
+        words = self._unpacked(table) if packed else graph.op("Gather", self.constant(table), "input_ids")
         kind = self.weights[prefix + "token_type_embeddings.weight"][0]
-        positions = graph.constant(self.weights[prefix + "position_embeddings.weight"] + kind)
+        positions = self.constant(self.weights[prefix + "position_embeddings.weight"] + kind)
         positions = graph.op("Slice", positions, graph.ints(0), self.sizes.tokens, graph.ints(0))
         hidden = self._norm(graph.op("Add", words, positions), prefix + "LayerNorm")
         return graph.op("Reshape", hidden, graph.ints(-1, self.width))
@@ -137,7 +143,8 @@ class BertWriter:
         """What is added to the scores, [B, 1, 1, T]: 0 for tokens, `MASKED` for padding."""
         graph = self.graph
         hidden = graph.op("Sub", graph.constant(np.float32(1)), mask)
-        return graph.op("Unsqueeze", graph.op("Mul", hidden, graph.constant(np.float32(MASKED))), graph.ints(1, 2))
+        added = self._as_numbers(graph.op("Mul", hidden, graph.constant(np.float32(MASKED))))
+        return graph.op("Unsqueeze", added, graph.ints(1, 2))
 
     def layer(self, prefix: str, hidden: str, attend: str) -> str:
         """One encoder layer; `prefix` is its place in the state."""
@@ -159,7 +166,7 @@ class BertWriter:
             return graph.op("Transpose", graph.op("Reshape", rows, by_head), perm=order)
 
         query = self.linear(hidden, weights[prefix + "self.query.weight"] * scale)
-        query = graph.op("Add", query, graph.constant(weights[prefix + "self.query.bias"] * scale))
+        query = graph.op("Add", query, self.constant(weights[prefix + "self.query.bias"] * scale))
         key = self.linear(hidden, weights[prefix + "self.key.weight"])
         value = self.linear(hidden, weights[prefix + "self.value.weight"])
         scores = graph.op("MatMul", split(query, [0, 2, 1, 3]), split(key, [0, 2, 3, 1]))
@@ -168,7 +175,7 @@ class BertWriter:
         mixed = graph.op("Reshape", graph.op("Transpose", mixed, perm=[0, 2, 1, 3]), graph.ints(-1, width))
         dense = weights[prefix + "output.dense.weight"]
         bias = weights[prefix + "output.dense.bias"] + dense @ weights[prefix + "self.value.bias"]
-        total = graph.op("Sum", self.linear(mixed, dense), hidden, graph.constant(bias))
+        total = graph.op("Sum", self.linear(mixed, dense), hidden, self.constant(bias))
         return self._norm(total, prefix + "output.LayerNorm")
 
     def _norm(self, rows: str, name: str) -> str:
@@ -179,7 +186,7 @@ class BertWriter:
     def heads(self, hidden: str, mask: str) -> None:
         """Sentiment and topic from the mean of the token vectors; tags, and sentiment again, from each vector."""
         graph = self.graph
-        hidden = graph.op("Reshape", hidden, self.sizes.by_token)
+        hidden = self._as_float32(graph.op("Reshape", hidden, self.sizes.by_token))
         total = graph.op("MatMul", graph.op("Unsqueeze", mask, graph.ints(1)), hidden)
         count = graph.op("ReduceSum", mask, graph.ints(1), keepdims=1)
         mean = graph.op("Div", graph.op("Squeeze", total, graph.ints(1)), count)
@@ -191,4 +198,10 @@ class BertWriter:
         ):
             weight = graph.constant(np.ascontiguousarray(self.weights[f"{head}.weight"].T))
             product = graph.op("MatMul", source, weight)
-            graph.rename(graph.op("Add", product, self.weight(f"{head}.bias")), output)
+            graph.rename(graph.op("Add", product, graph.constant(self.weights[f"{head}.bias"])), output)
+
+    def _as_numbers(self, value: str) -> str:
+        return self.graph.op("Cast", value, to=FLOAT16) if self.numbers is np.float16 else value
+
+    def _as_float32(self, value: str) -> str:
+        return self.graph.op("Cast", value, to=FLOAT) if self.numbers is np.float16 else value

@@ -16,7 +16,7 @@ IR_VERSION = 8  # the one of opset 18: older runtimes refuse newer files
 MICROSOFT = "com.microsoft"  # onnxruntime's own operators
 SHARED_BYTES = 256  # constants up to this size are written once and shared
 
-FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
+FLOAT, FLOAT16, INT64 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT64
 
 
 @dataclass(frozen=True)

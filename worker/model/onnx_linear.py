@@ -1,4 +1,4 @@
-"""How the exported graph multiplies by a linear layer's weight: in float32, or in int8 with one scale a row."""
+"""How the exported graph multiplies by a linear layer's weight: in floats, or in int8 with one scale a row."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from worker.model.onnx_graph import MICROSOFT, Graph
 from worker.model.quantise import INT8_LIMIT, quantise_columns
 
-Precision = Literal["int8", "int4-embeddings", "float32"]
+Precision = Literal["int8", "int4-embeddings", "float16", "float32"]
 Range = Literal["symmetric", "gelu"]
 
 SMALLEST_SCALE = 1e-8  # an all-zero row must not divide by zero
@@ -20,21 +20,22 @@ GELU_MINIMUM = -0.1702  # just below the least value that GELU takes
 
 
 class Linear(Protocol):
-    """Multiplies rows, float32 [R, in], by a torch weight [out, in]; without a bias."""
+    """Multiplies rows, floats [R, in], by a torch weight [out, in]; without a bias."""
 
     def __call__(self, rows: str, weight: NDArray[np.float32], values: Range = "symmetric") -> str:
-        """Returns the name of float32 [R, out]; `values` says what is known of the numbers in `rows`."""
+        """Returns the name of [R, out], as precise as `rows`; `values` says what is known of the numbers in these."""
         ...
 
 
 @dataclass
-class Float32Linear:
-    """The plain product."""
+class FloatLinear:
+    """The plain product, of rows of the type `numbers`."""
 
     graph: Graph
+    numbers: type[np.floating]
 
     def __call__(self, rows: str, weight: NDArray[np.float32], values: Range = "symmetric") -> str:
-        return self.graph.op("MatMul", rows, self.graph.constant(np.ascontiguousarray(weight.T)))
+        return self.graph.op("MatMul", rows, self.graph.constant(np.ascontiguousarray(weight.T, self.numbers)))
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ class Optimiser:
     weight_decay: float
     batch_size: int
     max_tokens: int  # longer texts are cut in training
-    bf16: bool
+    bf16: bool  # mixed precision, where the hardware has kernels for it
 
 
 @dataclass(frozen=True)

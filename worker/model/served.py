@@ -1,4 +1,4 @@
-"""The network back from a served bundle, so that training can go on from the file that ships.
+"""The network back from a served bundle, so that training can go on from the file that ships, and others be made of it.
 
 What the export folded stays folded: zero key and value biases, and the token type inside the positions, compute the
 same. What it rounded stays rounded: the linear layers come back with the steps of int8, the word embeddings exactly.
@@ -19,6 +19,7 @@ from onnx import numpy_helper
 from tokenizers import Tokenizer
 from transformers import BertConfig
 
+from worker.model import checkpoint
 from worker.model.checkpoint import CheckpointError, Labels
 from worker.model.network import MultiTaskBert
 from worker.model.quantise import Blocks, unpack_blocks
@@ -26,6 +27,15 @@ from worker.model.quantise import Blocks, unpack_blocks
 Array = NDArray[Any]
 HEADS = ("sentiment", "topic", "tags")
 LINEARS = 6  # of a layer
+
+
+def load_network(folder: Path) -> tuple[MultiTaskBert, Tokenizer, Labels]:
+    """Read a checkpoint, or an int8 bundle as if it were one.
+
+    Raises:
+        CheckpointError: `folder` is neither.
+    """
+    return (load_served if (folder / "bundle.json").is_file() else checkpoint.load)(folder)
 
 
 def load_served(folder: Path) -> tuple[MultiTaskBert, Tokenizer, Labels]:

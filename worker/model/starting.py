@@ -13,7 +13,7 @@ from worker.model.licences import licence_of
 from worker.model.network import MultiTaskBert
 from worker.model.options import Options
 from worker.model.recipe import Recipe
-from worker.model.served import load_served
+from worker.model.served import load_network
 from worker.model.vocabulary import choose_pieces, count_pieces, trim_encoder, trim_tokenizer
 
 
@@ -27,8 +27,7 @@ def copy_start(start_from: Path, out: Path) -> None:
         shutil.copytree(start_from, out / "base.new", dirs_exist_ok=True)
         (out / "base.new").rename(out / "base")
         return
-    load = checkpoint.load if (start_from / "weights.safetensors").is_file() else load_served
-    checkpoint.save(out / "start", *load(start_from))
+    checkpoint.save(out / "start", *load_network(start_from))
 
 
 def prepare_base(source: str, vocabulary: int, data: Path, out: Path) -> None:

@@ -26,7 +26,7 @@ def add_to(group: typer.Typer) -> None:
         "export",
         epilog=examples(
             "polyvox model export run/ckpt-latest --version 1.1.0",
-            "polyvox model export run/ckpt-latest --version 1.1.0 --precision float32 --out gpu/analyzer/1",
+            "polyvox model export triton_models/analyzer/1 --version 1.2.1 --precision float16 --out gpu/analyzer/1",
             after="The bundle is replaced whole or not at all, and only when it answers as the checkpoint does.",
         ),
     )(export)
@@ -53,12 +53,12 @@ def blend(
 
 
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="a fine-tuned folder")],
+    checkpoint: Annotated[Path, typer.Argument(help="a fine-tuned folder, or an int8 bundle")],
     version: Annotated[str, typer.Option(help="semantic version of the weights")],
     out: Annotated[Path | None, typer.Option(help="a version directory; by default that of the shipped model")] = None,
     precision: Annotated[
-        Literal["int8", "int4-embeddings", "float32"],
-        typer.Option(help="int8 for CPUs, float32 for GPUs; int4-embeddings is float32 but for these"),
+        Literal["int8", "int4-embeddings", "float16", "float32"],
+        typer.Option(help="int8 for CPUs, float16 for GPUs; int4-embeddings is float32 but for these"),
     ] = "int8",
 ) -> None:
     """Write a checkpoint as the bundle that Triton and the worker load."""

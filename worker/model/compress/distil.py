@@ -14,6 +14,7 @@ from worker.model.compress.recipe import CompressRecipe
 from worker.model.curves import Curves
 from worker.model.loop import LOG_EVERY_STEPS, Clock, Position, Progress
 from worker.model.network import MultiTaskBert, device_of, trainable_parts
+from worker.model.precision import autocast
 from worker.model.resume import FILE, restore_state, save_state
 from worker.model.sampling import POOL_BATCHES, Mixture
 
@@ -89,7 +90,7 @@ class Distillation:
         loop.set_rates(self.optimiser, self.position.elapsed_s / self.budget_s, self.recipe.optimiser.warm_up)
         device = device_of(self.student)
         batch = next(self.batches).to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.recipe.optimiser.bf16):
+        with autocast(device, self.recipe.optimiser.bf16):
             with torch.no_grad():
                 wanted, above = passed(self.teacher, batch)
             answers, hidden = passed(self.student, batch)

@@ -16,6 +16,7 @@ from worker.model.curves import Curves
 from worker.model.data import IGNORED
 from worker.model.loop import Clock, Position, Progress
 from worker.model.network import device_of
+from worker.model.precision import autocast
 from worker.model.pretrain.batches import Batch, Batcher
 from worker.model.pretrain.network import PretrainBert, pretrain_losses
 from worker.model.pretrain.recipe import PretrainRecipe, read_recipe
@@ -133,7 +134,7 @@ class PretrainRun:
         loop.set_rates(self.optimiser, self.position.elapsed_s / self.budget_s, self.recipe.optimiser.warm_up)
         device = device_of(self.network)
         batch = next(self.batches).to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.recipe.optimiser.bf16):
+        with autocast(device, self.recipe.optimiser.bf16):
             outputs = self.network(batch)
         losses = pretrain_losses(outputs, batch)
         counts = {"piece_count": len(batch.targets), "pair_count": int((batch.follows != IGNORED).sum())}
