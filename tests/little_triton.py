@@ -13,12 +13,13 @@ from typing import Any
 
 import grpc
 import numpy as np
-import onnxruntime
+from onnxruntime import InferenceSession
 from tritonclient.grpc import model_config_pb2 as config_pb2
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from worker.analysis.bundle import Bundle
 from worker.analysis.inference import Inference, TokenBatch
+from worker.analysis.onnx_session import session_options
 from worker.analysis.triton import VERSION_PARAMETER, TritonAddress, TritonInference
 
 TINY = Bundle.load(Path(__file__).parent / "fixtures" / "tiny_models" / "analyzer" / "1")
@@ -43,7 +44,7 @@ class LittleTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
     """The part of the protocol that polyvox uses, over the tiny model; fields change what it answers."""
 
     def __init__(self, bundle: Bundle = TINY) -> None:
-        self.session = onnxruntime.InferenceSession(bundle.model_file, providers=["CPUExecutionProvider"])
+        self.session = InferenceSession(bundle.model_file, session_options(), providers=["CPUExecutionProvider"])
         self.tensors = tensors_of(len(bundle.topics))
         self.max_batch_size = ROWS
         self.parameters: dict[str, str] = {VERSION_PARAMETER: bundle.model.version}

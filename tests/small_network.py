@@ -3,11 +3,10 @@
 from collections.abc import Callable
 
 import numpy as np
-import onnxruntime
-import pytest
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnxruntime import InferenceSession
 
+from worker.analysis.onnx_session import session_options
 from worker.model.quantise import pack_blocks, unpack_blocks
 
 VOCABULARY, WIDTH, POSITIONS, LAYERS, HEADS, TOPICS = 60, 64, 64, 2, 4, 5
@@ -70,28 +69,10 @@ def random_weights() -> dict[str, Floats]:
 
 def session(content: bytes) -> Run:
     """Run a serialised model on rows padded to a length."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    running = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    running = InferenceSession(content, session_options(), providers=["CPUExecutionProvider"])
 
     def run(rows: list[list[int]], tokens: int) -> list[Floats]:
         outputs: list[Floats] = running.run(OUTPUTS, collate(rows, tokens))
         return outputs
 
     return run
-
-
-def saturates() -> bool:
-    """Whether this processor sums products of int8 in 16 bits, as x86 does without VNNI: docs/decisions/int8.md."""
-    left = helper.make_tensor_value_info("left", TensorProto.UINT8, [1, 64])
-    product = helper.make_tensor_value_info("product", TensorProto.INT32, [1, 32])
-    right = numpy_helper.from_array(np.full((64, 32), 127, np.int8), "right")
-    node = helper.make_node("MatMulInteger", ["left", "right"], ["product"])
-    graph = helper.make_graph([node], "saturates", [left], [product], [right])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    run = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    [found] = run.run(None, {"left": np.full((1, 64), 255, np.uint8)})
-    return int(found[0, 0]) != 64 * 255 * 127
-
-
-exact_int8 = pytest.mark.skipif(saturates(), reason="this processor rounds int8 more: docs/decisions/int8.md, limits")

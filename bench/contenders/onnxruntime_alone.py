@@ -8,20 +8,18 @@ import time
 from pathlib import Path
 
 import msgspec
-from onnxruntime import InferenceSession, SessionOptions
+from onnxruntime import InferenceSession
 
 from bench.contenders.batches import Rows, batches, prepared_posts
 from bench.jobs import Alone, Split
 from worker.analysis.bundle import Bundle
 from worker.analysis.inference import OUTPUTS
+from worker.analysis.onnx_session import session_options
 
 
 def session(model: Path, threads: int) -> InferenceSession:
     """A session as Triton's model.py makes it, with so many threads."""
-    options = SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 3  # errors
-    return InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return InferenceSession(model, session_options(threads), providers=["CPUExecutionProvider"])
 
 
 def run(model: Path, made: list[Rows], split: Split) -> list[float]:

@@ -16,7 +16,7 @@ onnx = pytest.importorskip("onnx")
 
 from tokenizers import Tokenizer, models, pre_tokenizers, processors  # noqa: E402 - after the skip
 
-from tests.small_network import collate, exact_int8, probabilities, session  # noqa: E402
+from tests.small_network import collate, probabilities, session  # noqa: E402
 from tests.small_run import RECIPE as TEXTS  # noqa: E402
 from tests.small_run import TOPICS, Stop, make_base, make_data, ticks  # noqa: E402
 from worker.model import checkpoint  # noqa: E402
@@ -306,7 +306,6 @@ def test_a_trimmed_vocabulary_is_the_teachers_too(compression, source, tmp_path)
     assert tokenizer.encode("a b").tokens == ["<s>", "a", "b", "</s>"]
 
 
-@exact_int8
 def test_pruned_heads_survive_a_served_bundle(network, source, tmp_path):
     """An int8 bundle of a network with different heads in each layer is read back with them."""
     _, tokenizer, labels = checkpoint.load(source)

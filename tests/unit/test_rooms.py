@@ -48,7 +48,7 @@ OWNERS = {
     "tokenizers": ["analysis", "model"],
     "tritonclient": ["analysis/triton.py"],
     "grpc": ["analysis/triton.py"],
-    "onnxruntime": ["analysis/embedded.py", "model"],
+    "onnxruntime": ["analysis/embedded.py", "analysis/onnx_session.py", "model"],
     "faust": ["stream"],
     "aiokafka": ["stream"],
     "aiohttp": ["stream", "alerts"],

@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
-from onnxruntime import InferenceSession, RunOptions, SessionOptions
+from onnxruntime import InferenceSession, RunOptions
 
 from worker.analysis.bundle import Bundle
 from worker.analysis.inference import OUTPUTS, SENTIMENTS, TAGS, Logits, TokenBatch, validate
+from worker.analysis.onnx_session import session_options
 from worker.errors import InferenceRejected, InferenceUnavailable, ModelInvalid
 
-ERRORS_ONLY = 3  # onnxruntime's log severity
 T = TypeVar("T")
 
 
@@ -74,12 +74,9 @@ class EmbeddedInference:
     def _load(self) -> InferenceSession:
         with self._loading:
             if self._session is None:
-                options = SessionOptions()
-                options.intra_op_num_threads = options.inter_op_num_threads = 1
-                options.log_severity_level = ERRORS_ONLY
                 try:
                     self._session = InferenceSession(
-                        self._bundle.model_file, options, providers=["CPUExecutionProvider"]
+                        self._bundle.model_file, session_options(), providers=["CPUExecutionProvider"]
                     )
                 except Exception as error:  # its exceptions share no base class, and their set varies by version
                     raise ModelInvalid(f"{self._bundle.model_file} cannot be loaded: {error}") from error

@@ -9,12 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
+from onnxruntime import InferenceSession
 from tokenizers import Tokenizer
 
 from worker.analysis import calibration
+from worker.analysis.onnx_session import session_options
 from worker.errors import ModelInvalid
 from worker.model import onnx_bert
 from worker.model.network import MultiTaskBert
@@ -131,7 +132,7 @@ def to_onnx(network: MultiTaskBert, precision: Precision) -> bytes:
 def compare(network: MultiTaskBert, content: bytes, tokenizer: Tokenizer) -> Parity:
     """Run network and file over `PARITY_TEXTS`; padded positions do not count."""
     ids, mask = collate([tokenizer.encode(text).ids for text in PARITY_TEXTS], network.config.pad_token_id)
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    session = InferenceSession(content, session_options(), providers=["CPUExecutionProvider"])
     found = session.run(None, {"input_ids": ids, "attention_mask": mask})
     with torch.inference_mode():
         outputs = network(torch.from_numpy(ids), torch.from_numpy(mask))
