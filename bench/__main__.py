@@ -17,11 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from bench.contenders import onnxruntime_alone
-from bench.jobs import Alone, Split
 from bench.live import measure_live
 from bench.machine import describe
-from bench.measure import middle_rate, progress_of
 from bench.null import measure_null, measure_profile
 from bench.page import Report, draw, render, summary
 from bench.real import measure_real
@@ -34,16 +31,11 @@ from worker.errors import PolyvoxError
 from worker.local.environment import REPOSITORY
 
 PARTS = ("start", "real", "live", "null", "profile")
-MOST_POSTS = 4800
 USUAL_POSTS_PER_S = 280.0
-"""What half load is half of when latency is measured without the rate on a backlog. Where onnxruntime alone is slower
-than this, a run gets fewer posts than `MOST_POSTS`, so that all of it takes 25 minutes at most."""
+"""What half load is half of when latency is measured without the rate on a backlog."""
 
-FEWEST_POSTS = 1200
-PROBE = Split(batch=8, sessions=2, threads=1)
-PROBE_POSTS = 200
 POSTS_PER_S_OF_LATENCY = 120
-"""The seconds of the latency run are the posts that were asked for divided by this."""
+"""The seconds of the latency run are the posts of a run divided by this."""
 
 NULL_FACTOR = 4
 """The null model gets so many times the posts of the real one: it is that much faster."""
@@ -55,11 +47,8 @@ PROFILE_FACTOR = 4
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser("bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--posts",
-        type=int,
-        help=f"posts of a run with the real model (default {MOST_POSTS}, on slow machines down to {FEWEST_POSTS})",
-    )
+    # Not fewer on slow machines: the middle of a short run is no average for those who sort what they see (speed.md).
+    parser.add_argument("--posts", type=int, default=4800, help="posts of a run with the real model (default 4800)")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each contender (default 3)")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts to run")
     parser.add_argument("--json", action="store_true", help="nothing but the JSON object on standard output")
@@ -67,7 +56,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--samples", type=Path, default=REPOSITORY / "samples", help="other posts")
     parser.add_argument("--page", type=Path, default=REPOSITORY / "docs" / "performance.md", help="the page to write")
     options = parser.parse_args(given)
-    if (options.posts is not None and options.posts < 100) or options.repeats < 1:
+    if options.posts < 100 or options.repeats < 1:
         parser.error("at least 100 posts and one repeat")
     return options
 
@@ -101,7 +90,7 @@ def main(options: argparse.Namespace) -> int:
 
 def measure(options: argparse.Namespace, say: Say) -> tuple[Report, str]:
     """Run the parts; what they found, and the flame graph."""
-    models, only = options.models.resolve(), options.only
+    models, only, many = options.models.resolve(), options.only, options.posts * NULL_FACTOR
     bundle = Bundle.load(models / "analyzer" / "1")
     model = f"{bundle.model.version}, {bundle.model_file.stat().st_size / 1e6:.0f} MB"
     real = null = live = profile = None
@@ -111,31 +100,17 @@ def measure(options: argparse.Namespace, say: Say) -> tuple[Report, str]:
         machine = describe(kafka.name, say)
         say(f"{machine['processor']}; load {machine['load before the start (1, 5, 15 minutes)']}; model {model}")
         help_s = help_times_s() if "start" in only else []
-        posts = options.posts or posts_in_time(model_rate(bundle, ground.samples))
-        many = posts * NULL_FACTOR
         if "real" in only:
-            real = measure_real(ground, posts, options.repeats)
+            real = measure_real(ground, options.posts, options.repeats)
         if "live" in only:
             rate = median(rate_of(real.runs["path_published"])) if real else USUAL_POSTS_PER_S
-            live = measure_live(ground, rate, (options.posts or MOST_POSTS) / POSTS_PER_S_OF_LATENCY)
+            live = measure_live(ground, rate, options.posts / POSTS_PER_S_OF_LATENCY)
         if "null" in only:
             null = measure_null(ground, many, options.repeats)
         if "profile" in only:
             profile, flame = measure_profile(ground, many * PROFILE_FACTOR)
     tuning = kept_section(options.page.read_text()) if options.page.exists() else ""
     return Report(machine, model, options.repeats, 0.0, real, null, live, help_s, profile, tuning), flame
-
-
-def model_rate(bundle: Bundle, samples: Path) -> float:
-    """Posts per second of onnxruntime alone, from a short run in this process."""
-    [times_s] = onnxruntime_alone.measure(Alone(str(bundle.directory), str(samples), PROBE_POSTS, [PROBE], ""))
-    return middle_rate(progress_of(times_s), PROBE_POSTS)
-
-
-def posts_in_time(posts_per_s: float) -> int:
-    """How many posts a run gets where onnxruntime alone makes so many a second."""
-    share = min(1.0, posts_per_s / USUAL_POSTS_PER_S)
-    return max(FEWEST_POSTS, int(MOST_POSTS * share))
 
 
 if __name__ == "__main__":

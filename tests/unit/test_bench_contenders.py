@@ -12,15 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.__main__ import (
-    FEWEST_POSTS,
-    MOST_POSTS,
-    PARTS,
-    USUAL_POSTS_PER_S,
-    arguments,
-    model_rate,
-    posts_in_time,
-)
+from bench.__main__ import PARTS, arguments
 from bench.contenders import own_work
 from bench.contenders.batches import batches
 from bench.contenders.labels import Labels, by_length
@@ -153,18 +145,6 @@ def test_the_command_line_runs_everything_by_default() -> None:
     assert arguments(["--only", "real", "null"]).only == ["real", "null"]
     with pytest.raises(SystemExit):
         arguments(["--posts", "3"])
-
-
-def test_a_slow_machine_gets_fewer_posts() -> None:
-    """A quarter of the usual rate gives about a quarter of the posts; a fast one is not given more."""
-    assert posts_in_time(USUAL_POSTS_PER_S) == posts_in_time(2 * USUAL_POSTS_PER_S) == MOST_POSTS
-    assert posts_in_time(0.5 * USUAL_POSTS_PER_S) == MOST_POSTS // 2
-    assert posts_in_time(1.0) == FEWEST_POSTS
-
-
-def test_the_rate_that_decides_it_is_measured(samples: Path) -> None:
-    """The model itself runs; a rate is above nothing and below what no processor reaches."""
-    assert 0 < model_rate(TINY, samples) < 1e7
 
 
 def test_own_work_makes_an_event_of_every_post(samples: Path) -> None:
