@@ -106,7 +106,7 @@ class BertWriter:
         """D, the width of the hidden states."""
         return int(self.weights["encoder.embeddings.LayerNorm.bias"].size)
 
-    def constant(self, value: Floats | np.float32) -> str:
+    def constant(self, value: Floats) -> str:
         """The name of a constant of the type `numbers`."""
         return self.graph.constant(np.asarray(value, self.numbers))
 
@@ -143,7 +143,7 @@ class BertWriter:
         """What is added to the scores, [B, 1, 1, T]: 0 for tokens, `MASKED` for padding."""
         graph = self.graph
         hidden = graph.op("Sub", graph.constant(np.float32(1)), mask)
-        added = self._as_numbers(graph.op("Mul", hidden, graph.constant(np.float32(MASKED))))
+        added = self._cast(graph.op("Mul", hidden, graph.constant(np.float32(MASKED))), FLOAT16)
         return graph.op("Unsqueeze", added, graph.ints(1, 2))
 
     def layer(self, prefix: str, hidden: str, attend: str) -> str:
@@ -186,7 +186,7 @@ class BertWriter:
     def heads(self, hidden: str, mask: str) -> None:
         """Sentiment and topic from the mean of the token vectors; tags, and sentiment again, from each vector."""
         graph = self.graph
-        hidden = self._as_float32(graph.op("Reshape", hidden, self.sizes.by_token))
+        hidden = self._cast(graph.op("Reshape", hidden, self.sizes.by_token), FLOAT)
         total = graph.op("MatMul", graph.op("Unsqueeze", mask, graph.ints(1)), hidden)
         count = graph.op("ReduceSum", mask, graph.ints(1), keepdims=1)
         mean = graph.op("Div", graph.op("Squeeze", total, graph.ints(1)), count)
@@ -200,8 +200,6 @@ class BertWriter:
             product = graph.op("MatMul", source, weight)
             graph.rename(graph.op("Add", product, graph.constant(self.weights[f"{head}.bias"])), output)
 
-    def _as_numbers(self, value: str) -> str:
-        return self.graph.op("Cast", value, to=FLOAT16) if self.numbers is np.float16 else value
-
-    def _as_float32(self, value: str) -> str:
-        return self.graph.op("Cast", value, to=FLOAT) if self.numbers is np.float16 else value
+    def _cast(self, value: str, to: int) -> str:
+        """Between float32 and `numbers`; nothing to do where they are the same."""
+        return self.graph.op("Cast", value, to=to) if self.numbers is np.float16 else value
