@@ -1,5 +1,6 @@
 """int8 products are summed exactly, with and without VNNI."""
 
+import ast
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,12 @@ pytest.importorskip("onnx")
 
 from onnxruntime import InferenceSession
 
-from worker.analysis.onnx_session import saturates, session_options
+from worker.analysis.onnx_session import SUMS_IN_32_BITS, saturates, session_options
 from worker.model.onnx_graph import FLOAT, Graph, Port
 from worker.model.onnx_linear import RowInt8Linear
 
 WIDTH = 64
+MODEL = Path(__file__).parents[2] / "triton_models" / "analyzer" / "1" / "model.py"
 
 
 def test_the_largest_weights_on_the_largest_activations_do_not_saturate() -> None:
@@ -48,3 +50,10 @@ def test_the_slower_kernel_is_asked_for_only_without_vnni(flags: str, expected: 
 def test_a_system_that_does_not_describe_its_processor_is_served_exactly(tmp_path: Path) -> None:
     """Where nothing is known, right goes before fast."""
     assert saturates(tmp_path / "cpuinfo")
+
+
+def test_triton_looks_at_the_same_flags() -> None:
+    """model.py cannot import the worker, so it has a copy of the flags: the two must not drift apart."""
+    [copy] = [node for node in ast.parse(MODEL.read_text()).body if getattr(node, "name", "") == "saturates"]
+    [flags] = [node for node in ast.walk(copy) if isinstance(node, ast.Set)]
+    assert ast.literal_eval(flags) == SUMS_IN_32_BITS
