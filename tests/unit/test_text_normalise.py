@@ -47,6 +47,7 @@ WORDS = [
         ("见@张三 非常好", "见@user 非常好"),
         ("thanks @José!", "thanks @user!"),
         ("hi @bob@mastodon.social", "hi @user"),
+        ("@한국abc @日本https://t.co/a @日本@x.com", "@user abc @user http @user @user.com"),
         ("RT @a: @b_1 ok", "RT @user: @user ok"),
         ("write to a.b+c@example.com or café@b.com", "write to a.b+c@example.com or café@b.com"),
         ("5 @ 3 dollars", "5 @ 3 dollars"),

@@ -37,6 +37,7 @@ _URL_CHAR = rf'[^\s<>"{_UNSPACED}\u2018-\u201f\u3000-\u303f\uff01-\uff0f\uff1a-\
 _URL_LAST = r"(?<![.,;:!?'*)\]}…])"
 _URL = rf"(?:[hH][tT][tT][pP][sS]?://|(?<![A-Za-z0-9_.@-])(?:[wW]ww|WWW)\.){_URL_CHAR}+{_URL_LAST}"
 _MASKED = re.compile(rf"(?P<link>{_URL})|{_MENTION}")
+_GOES_ON = re.compile(rf"{_HANDLE}|{_MASKED.pattern}")
 
 # Characters of combining class 0 that still join the one before them (Hangul vowels and finals, vowel
 # signs of South and South East Asian scripts, Tibetan signs). A test derives the list from the Unicode tables.
@@ -174,6 +175,10 @@ def _joins(char: str) -> bool:
 
 
 def _masked(text: str) -> Iterator[tuple[int, int, str]]:
-    """Yield mentions and links with what stands for them."""
+    """Yield mentions and links with what stands for them.
+
+    What directly follows a mention ("@한abc") must not become part of the handle that stands for it.
+    """
     for found in _MASKED.finditer(text):
-        yield found.start(), found.end(), LINK if found["link"] else MENTION
+        mention = f"{MENTION} " if _GOES_ON.match(text, found.end()) else MENTION
+        yield found.start(), found.end(), LINK if found["link"] else mention
