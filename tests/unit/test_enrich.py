@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections import Counter
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
@@ -18,16 +19,16 @@ from hypothesis import strategies as st
 from tests.polling import until
 from worker.analysis.bundle import Bundle
 from worker.analysis.inference import Logits, ScriptedInference, TokenBatch
-from worker.analysis.prepare import Preparer
+from worker.analysis.prepare import Prepared, Preparer
 from worker.entities.link import Linker
 from worker.entities.table import Alias, make_aliases
-from worker.errors import ModelInvalid, StoreUnavailable, TooManyDeadLetters
+from worker.errors import BadRecord, ModelInvalid, StoreUnavailable, TooManyDeadLetters
 from worker.events import ORIGIN_HEADER, SourcePosition, dead_letter_from_headers, decode_enriched, encode_origin
 from worker.opinion.answer_store import AnswerStore, MemoryAnswers
 from worker.opinion.stories import Candidate, Decision, MemoryStories, StoryIndex
 from worker.settings import Settings, load_settings
 from worker.stream.asking import CANARY_TEXT
-from worker.stream.enrich import EnrichParts, EnrichStage
+from worker.stream.enrich import FEW_BYTES, FEW_POSTS, EnrichParts, EnrichStage
 from worker.stream.records import OutputRecord, Routes, SourceRecord, TopicPartition
 from worker.stream.shared_answers import SharedAnswers
 from worker.text.language import Identifier
@@ -500,3 +501,30 @@ def test_a_text_that_breaks_the_model_is_struck_out_with_a_shared_memory_too(ben
     assert [record.topic for record in records] == ["enriched", "dead"]
     assert list(bench.strikes.values()) == [3]
     assert len(store.answers) == 1
+
+
+@pytest.mark.parametrize(
+    ("texts", "on_the_loop"),
+    [
+        (["Guten Tag"] * FEW_POSTS, True),
+        (["Guten Tag"] * (FEW_POSTS + 1), False),
+        (["Guten Tag " * (FEW_BYTES // 10)], False),
+    ],
+    ids=["few", "many", "long"],
+)
+def test_the_event_loop_is_held_up_by_a_few_short_posts_at_most(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, texts: list[str], on_the_loop: bool
+) -> None:
+    """Heartbeats and other batches do not wait for the tokenizer; a few short posts are not worth a thread."""
+    threads: list[bool] = []
+    prepare_many = Preparer.prepare_many
+
+    def noted(self: Preparer, posts: Sequence[tuple[str, str | None]]) -> list[Prepared | BadRecord]:
+        threads.append(threading.current_thread() is threading.main_thread())
+        return prepare_many(self, posts)
+
+    monkeypatch.setattr(Preparer, "prepare_many", noted)
+    outcomes = run(bench.outcomes([bench.record(offset, post(text=text)) for offset, text in enumerate(texts)]))
+    canary, *others = threads
+    assert canary
+    assert (others, len(outcomes)) == ([on_the_loop], len(texts))

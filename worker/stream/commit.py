@@ -43,6 +43,11 @@ class Ledger(Generic[Outcome]):
         self._slots.append(slot)
         return slot
 
+    @property
+    def ready(self) -> bool:
+        """Whether the oldest record has its outcome."""
+        return bool(self._slots) and self._slots[0].outcome is not None
+
     def finished(self) -> list[Slot[Outcome]]:
         """The longest prefix whose outcomes are all known."""
         return list(takewhile(lambda slot: slot.outcome is not None, self._slots))

@@ -3,7 +3,8 @@
     admit -> prepare (thread) -> pool -> infer (N in flight) -> decode (thread) -> stories -> ledger -> publish -> ack
 
 Stages overlap: the next batch is prepared and the last one published while the model works on the current one. Every
-await is per batch and stage. The records read and without an outcome are bounded, so a slow model stops the reading.
+await is per batch and stage; a few short posts are worked on without a thread. The records read and without an outcome
+are bounded, so a slow model stops the reading.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ from worker.telemetry import STAGE_SECONDS, WAITING
 from worker.timing import Clock
 
 PREPARE_CHUNK = 128
+FEW_POSTS, FEW_BYTES = 4, 8_192
+"""The work on so few takes about as long as handing them to a thread and back: docs/decisions/speed.md."""
 
 
 class Publisher(Protocol):
@@ -178,9 +181,14 @@ class EnrichStage:
     def _set_outage(self, outage: bool) -> None:
         self._model_away = outage
 
-    async def _in_thread(self, stage: str, function: Callable[..., Any], *arguments: object) -> Any:
+    async def _work(
+        self, stage: str, function: Callable[[Sequence[Any]], Any], posts: Sequence[Any], *, few: bool
+    ) -> Any:
+        """`function(posts)`, in a thread unless they are few."""
         with STAGE_SECONDS.labels(stage=stage).time():
-            return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+            if few:
+                return function(posts)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, function, posts)
 
     # prepare -------------------------------------------------------------------------------------------------------
 
@@ -190,7 +198,7 @@ class EnrichStage:
             chunk, self._intake = self._intake[:PREPARE_CHUNK], self._intake[PREPARE_CHUNK:]
             if not self._intake:
                 self._admitted_some.clear()
-            await self._in_thread("prepare", self._prepare, chunk)
+            await self._work("prepare", self._prepare, chunk, few=_few(chunk))
             now_s = self._parts.clock.monotonic_s()
             units: list[Unit] = []
             for work in chunk:
@@ -240,7 +248,9 @@ class EnrichStage:
     async def _decode_loop(self) -> None:
         """Apart from the calls, so that the model has its next batch before the last one is decoded."""
         while True:
-            analysed = await self._in_thread("decode", self._decoding.analysed, await self._answered.get())
+            complete = await self._answered.get()
+            few = _few([work for work, _ in complete])
+            analysed = await self._work("decode", self._decoding.analysed, complete, few=few)
             self._analysed.put_nowait(analysed)
             self._finished_some.set()
 
@@ -252,7 +262,8 @@ class EnrichStage:
                 analysed = analysed + self._analysed.get_nowait()
             if analysed:
                 stories = await self._storyteller.stories([each.candidate for each in analysed])
-                await self._in_thread("encode", self._decoding.finish, analysed, stories, self._parts.clock.unix_ms())
+                with STAGE_SECONDS.labels(stage="encode").time():
+                    self._decoding.finish(analysed, stories, self._parts.clock.unix_ms())
                 self._finished_some.set()
 
     async def _next_batch(self) -> list[Unit]:
@@ -279,17 +290,22 @@ class EnrichStage:
         while True:
             await self._finished_some.wait()
             self._finished_some.clear()
-            await asyncio.gather(*(self._settle(tp, ledger) for tp, ledger in list(self._ledgers.items())))
+            ready = [(tp, ledger) for tp, ledger in self._ledgers.items() if ledger.ready]
+            await asyncio.gather(*(self._settle(tp, ledger) for tp, ledger in ready))
             WAITING.set(self.waiting)
             async with self._settled:
                 self._settled.notify_all()
 
     async def _settle(self, tp: TopicPartition, ledger: Ledger[OutputRecord]) -> None:
-        if ledger.finished():
-            with STAGE_SECONDS.labels(stage="publish").time():
-                await settle(ledger, partial(self._publish, self._parts.routes.output_partition(tp)))
+        with STAGE_SECONDS.labels(stage="publish").time():
+            await settle(ledger, partial(self._publish, self._parts.routes.output_partition(tp)))
 
     async def _publish(self, partition: int, records: Sequence[OutputRecord]) -> None:
         self._limits.check(records, self._parts.routes.dead_letters_topic)
         await self._parts.publisher.publish(partition, records)
         self._outcomes.count(records, self._parts.clock.unix_ms())
+
+
+def _few(works: Sequence[Work]) -> bool:
+    """Whether what is done for them would not hold up the event loop."""
+    return len(works) <= FEW_POSTS and sum(work.draft.size_bytes for work in works) <= FEW_BYTES

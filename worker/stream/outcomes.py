@@ -31,6 +31,11 @@ class Draft:
     post: Post | None = None
 
     @property
+    def size_bytes(self) -> int:
+        """Of the record's value."""
+        return len(self.placed.record.value or b"")
+
+    @property
     def text(self) -> str:
         """The post's original text."""
         return self.post.text if self.post else ""
