@@ -28,7 +28,7 @@ from bench.tables import rate_of
 from bench.tune_triton import kept_section
 from worker.analysis.bundle import Bundle
 from worker.errors import PolyvoxError
-from worker.local.environment import REPOSITORY
+from worker.settings import REPOSITORY
 
 PARTS = ("start", "real", "live", "null", "profile")
 USUAL_POSTS_PER_S = 280.0

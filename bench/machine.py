@@ -11,8 +11,9 @@ from importlib import metadata
 
 from bench.servers import APACHE
 from tests.apache_kafka.broker import POM
-from worker.local.environment import REPOSITORY, ensure_triton_environment, site_packages
+from worker.local.environment import ensure_triton_environment, site_packages
 from worker.local.stack import StackOptions
+from worker.settings import REPOSITORY
 from worker.tuning.run import processor
 
 CLIENTS = (

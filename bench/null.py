@@ -17,7 +17,7 @@ from bench.measure import Measured, progress_of
 from bench.polyvox import Plan, run_polyvox
 from bench.servers import Ground, Scene, rival_python, scene
 from bench.stacks import Profile, draw_flame_graph, profile_worker
-from worker.local.environment import REPOSITORY
+from worker.settings import REPOSITORY
 
 NULL_MODEL = REPOSITORY / "tests" / "models" / "null" / "analyzer"
 FAST_MODEL = {

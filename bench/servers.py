@@ -22,12 +22,11 @@ from bench.texts import FINANCIAL, SOCIAL, inputs, record
 from tests.apache_kafka.broker import Unavailable, running_broker
 from worker.errors import ConfigInvalid, PolyvoxError
 from worker.feeds.topics import ensure_topics
-from worker.local.environment import REPOSITORY
 from worker.local.process import Guarded, Launch, log_tail
 from worker.local.servers import ServerName
 from worker.local.stack import ALL_SERVERS, Addresses, StackOptions, running_stack
 from worker.local.worker import variables
-from worker.settings import Settings, load_settings
+from worker.settings import REPOSITORY, Settings, load_settings
 
 Say = Callable[[str], None]
 

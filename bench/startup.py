@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-from worker.local.environment import REPOSITORY
+from worker.settings import REPOSITORY
 
 RUNS = 7
 

@@ -19,8 +19,8 @@ from bench.jobs import Setting
 from bench.page.models import label
 from bench.real import rates, run_flood
 from bench.servers import Ground, Kafka, Say, Scene
-from worker.local.environment import REPOSITORY
 from worker.local.stack import StackOptions, running_stack
+from worker.settings import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "performance.md"
 HEADING = "## Triton's configuration beside others"

@@ -22,7 +22,7 @@ from bench.scale.page import PICTURE, costs_of, render
 from bench.scale.picture import draw
 from bench.servers import Ground, running_kafka
 from worker.errors import PolyvoxError
-from worker.local.environment import REPOSITORY
+from worker.settings import REPOSITORY
 
 MOST = 1_000_000
 CURVE = (10_000, 100_000, MOST)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from worker.opinion.index.correction import NET, Confusions, Floats
 from worker.opinion.index.weighed import Mix
+from worker.settings import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 STRATA = (
     ("en", "social"),
     ("en", "financial"),

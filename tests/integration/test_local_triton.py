@@ -13,8 +13,9 @@ import pytest
 
 from tests.local_processes import eventually, working_under
 from worker.errors import PlatformUnsupported
-from worker.local.environment import REPOSITORY, ensure_triton_environment, is_current, site_packages
+from worker.local.environment import ensure_triton_environment, is_current, site_packages
 from worker.local.stack import Addresses, StackOptions, running_stack
+from worker.settings import REPOSITORY
 
 pytestmark = pytest.mark.integration
 

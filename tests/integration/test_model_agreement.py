@@ -24,10 +24,10 @@ from worker.model.data import DataFile, clean
 from worker.model.evaluate import Predict, evaluate_files
 from worker.model.predictors import checkpoint_predictor, inference_predictor
 from worker.model.served import load_served
+from worker.settings import REPOSITORY
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-REPOSITORY = Path(__file__).parents[2]
 SHIPPED = REPOSITORY / "triton_models" / "analyzer" / "1"
 TIMEOUT_S, ROWS = 60.0, 8
 EACH = 120  # texts of each of the two sample files

@@ -1,9 +1,9 @@
 """The null analyzer stands in for the analyzer, so it must look like it from outside."""
 
 import re
-from pathlib import Path
 
-REPOSITORY = Path(__file__).parents[2]
+from worker.settings import REPOSITORY
+
 INTERFACE = re.compile(r"max_batch_size: \d+|\{ name: [^}]*data_type: [^}]*\}")
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from worker.errors import PolyvoxError
 from worker.feeds.produce import Watch, produce
 from worker.feeds.topics import ensure_topics
-from worker.local.environment import REPOSITORY
 from worker.local.opinions import opinions, received, windows_are_read
 from worker.local.outcomes import Observer
 from worker.local.process import log_tail
@@ -22,7 +21,7 @@ from worker.local.report import Report, histogram_quantiles_ms, quantiles
 from worker.local.samples import age_of, find_samples
 from worker.local.stack import Addresses, StackOptions, running_stack
 from worker.local.worker import WorkerProcess, get, running_worker, variables
-from worker.settings import Settings, load_settings
+from worker.settings import REPOSITORY, Settings, load_settings
 
 INPUTS = {"posts.social": "social", "posts.financial": "financial"}
 TICK_S = 0.2

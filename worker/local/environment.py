@@ -19,8 +19,8 @@ from pathlib import Path
 
 from worker.errors import PlatformUnsupported
 from worker.local.process import Guarded, Launch, log_tail
+from worker.settings import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 LAYOUT = "1"  # raise when this module makes the environment in another way
 LOCK_POLL_S = 0.5
 STOP_S = 2.0

@@ -20,10 +20,11 @@ from signal import Signals
 
 from worker.errors import PlatformUnsupported
 from worker.local import machine, servers
-from worker.local.environment import REPOSITORY, ensure_triton_environment
+from worker.local.environment import ensure_triton_environment
 from worker.local.ports import free_port, require_free
 from worker.local.process import Guarded, log_tail
 from worker.local.servers import Models, Ports, Recipe, ServerName
+from worker.settings import REPOSITORY
 from worker.timing import Deadline, SystemClock
 
 POLL_S = 0.02

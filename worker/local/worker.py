@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from worker.errors import PolyvoxError
-from worker.local.environment import REPOSITORY
 from worker.local.probe import split
 from worker.local.process import Guarded, Launch, log_tail
 from worker.local.stack import Addresses
+from worker.settings import REPOSITORY
 from worker.timing import Backoff, Deadline, SystemClock
 
 READY_S = 60.0

@@ -7,18 +7,18 @@ read or a rolled-back Redis leaves what the first applied outcomes imply. Kafka'
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 
-from worker.errors import PositionLost
 from worker.opinion.cells import Outcome
 from worker.opinion.outcomes import read_outcome
 from worker.opinion.store import Applied, Consumed, Store
 from worker.settings import Settings
 from worker.stream.ending import cancel
 from worker.stream.patience import Patience
+from worker.stream.positions import REDIS, started_over
 from worker.stream.records import Routes, SourceRecord, TopicPartition
 from worker.telemetry import APPLIED, OUTCOME_LATENCY, Log, get_logger
 from worker.timing import Clock
@@ -90,7 +90,7 @@ class AggregateStage:
         """
         sought = self._sought.pop(record.tp, 0)
         if record.offset < sought:
-            raise beyond_end(record.tp, sought, record.offset)
+            raise started_over(REDIS, record.tp, sought, record.offset)
         self._waiting.setdefault(record.tp, []).append(record)
         self._admitted_some.set()
 
@@ -199,30 +199,3 @@ def _read_outcome(record: SourceRecord) -> Outcome | None:
             error=type(error.__cause__ or error).__name__,
         )
         return None
-
-
-def check_start(positions: Mapping[TopicPartition, int], first: Mapping[TopicPartition, int | None]) -> None:
-    """Refuse stored positions whose outcomes are no longer in the log.
-
-    Args:
-        positions: of each partition, the next offset to read.
-        first: of each partition, the oldest offset in the log.
-
-    Raises:
-        PositionLost: reading on would skip outcomes.
-    """
-    for tp, offset in positions.items():
-        oldest = first.get(tp) or 0
-        if offset < oldest:
-            raise PositionLost(
-                f"{tp.topic}[{tp.partition}]: Redis has read up to {offset}, the log begins at {oldest}: "
-                f"{oldest - offset} outcomes expired unread; lengthen the topic's retention and rebuild"
-            )
-
-
-def beyond_end(tp: TopicPartition, position: int, found: int) -> PositionLost:
-    """The error for a log that is shorter than what was read of it."""
-    return PositionLost(
-        f"{tp.topic}[{tp.partition}]: Redis has read up to {position}, the log is at {found}: the topic was recreated "
-        "or cut off; point POLYVOX_REDIS_URL at an empty database to count anew"
-    )

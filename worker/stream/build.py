@@ -18,12 +18,12 @@ from faust.app.base import BootStrategy
 from faust.tables import TableManager
 
 from worker.settings import Settings
-from worker.stream.aggregate import beyond_end
 from worker.stream.driver import seeking_transport
 from worker.stream.ending import end_process, end_process_of, end_stopped, limit_stop
 from worker.stream.health import serve
 from worker.stream.heaps import give_back
 from worker.stream.kafka import ssl_context
+from worker.stream.positions import REDIS, started_over
 from worker.stream.records import TopicPartition
 from worker.stream.stages import Stages
 from worker.stream.watchdog import Watchdog, Watched, holds_record, kafka_lags
@@ -180,7 +180,7 @@ def _connect_signals(app: PolyvoxApp, stages: Stages, outputs: frozenset[str]) -
             end, read = app.consumer.highwater(tp), app.consumer._committed_offset.get(tp)
             if end is not None and read is not None:
                 if end < read and tp.topic in outputs:
-                    end_process(beyond_end(tp, read, end))
+                    end_process(started_over(REDIS, TopicPartition(*tp), read, end))
                 LAG.labels(topic=tp.topic, partition=str(tp.partition)).set(max(0, end - read))
 
     @app.timer(GIVE_BACK_S)

@@ -23,9 +23,9 @@ from typing import Any, NoReturn
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP
 
-from worker.errors import PolyvoxError, PositionLost
-from worker.stream.aggregate import check_start
+from worker.errors import PolyvoxError
 from worker.stream.ending import end_process_of
+from worker.stream.positions import GROUP, REDIS, refuse_expired, started_over
 from worker.stream.records import SourceRecord, TopicPartition
 from worker.telemetry import Log, get_logger
 
@@ -35,7 +35,6 @@ Positions = Callable[[list[TopicPartition]], Awaitable[Mapping[TopicPartition, i
 RUN_RECORDS = 64
 LINGER_S = 0.01
 """Between two polls of few records: what is fetched, handed over and tokenized in one go costs less of each."""
-TO_GO_ON = "set the group's offset to the earliest (kafka-consumer-groups.sh --reset-offsets) to go on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,31 +64,6 @@ class Run:
             )
             for each in self.consumed
         ]
-
-
-def check_committed(tp: TP, position: int, begin: int) -> None:
-    """Refuse a position in an input topic that its log no longer holds.
-
-    Args:
-        position: the group's.
-        begin: the oldest offset in the log; its end is not compared, the packaged broker tells one that is behind.
-
-    Raises:
-        PositionLost: reading on would commit over records that nobody has read.
-    """
-    if position < begin:
-        raise PositionLost(
-            f"{tp.topic}[{tp.partition}]: the group has committed up to {position}, the log begins at {begin}: "
-            f"{begin - position} records expired unread; lengthen the topic's retention, and {TO_GO_ON}"
-        )
-
-
-def started_over(tp: TP, expected: int, found: int) -> PositionLost:
-    """The error for a client that went back by itself: aiokafka's answer to a position beyond the log."""
-    return PositionLost(
-        f"{tp.topic}[{tp.partition}]: read up to {expected}, the next record is {found}: the topic was cut off, or "
-        f"made again; {TO_GO_ON}"
-    )
 
 
 def seeking_transport(
@@ -154,7 +128,7 @@ def seeking_transport(
             if committed:
                 begins = await self.earliest_offsets(*committed)
                 for tp, position in committed.items():
-                    check_committed(tp, position, begins.get(tp) or 0)
+                    refuse_expired(GROUP, TopicPartition(*tp), position, begins.get(tp) or 0)
 
         async def _seek_own(self) -> None:
             """Seek the positions that are not the group's."""
@@ -165,7 +139,8 @@ def seeking_transport(
             tps = [TP(*tp) for tp in known]
             first = {TopicPartition(*tp): offset for tp, offset in (await self.earliest_offsets(*tps)).items()}
             start = {tp: (first.get(tp) or 0) if offset is None else offset for tp, offset in known.items()}
-            check_start(start, first)
+            for tp, offset in start.items():
+                refuse_expired(REDIS, tp, offset, first.get(tp) or 0)
             behind = {TP(*tp): offset for tp, offset in start.items() if (self._next.get(TP(*tp)) or 0) != offset}
             for tp, offset in start.items():
                 await self.seek(TP(*tp), offset)
@@ -200,7 +175,7 @@ def seeking_transport(
             """Leave out what was read before; note the offsets that hold no record, so that commits pass them."""
             expected = self._next.get(tp)
             if tp.topic not in topics and expected is not None and consumed[0].offset < expected:
-                end(started_over(tp, expected, consumed[0].offset))
+                end(started_over(GROUP, TopicPartition(*tp), expected, consumed[0].offset))
             fresh = [each for each in consumed if expected is None or each.offset >= expected]
             for each in fresh:
                 if expected is not None and each.offset > expected:
