@@ -19,9 +19,17 @@ def add_to(group: typer.Typer) -> None:
         "blend",
         epilog=examples(
             "polyvox model blend run --share 0.6 --out run/blended",
-            after="Of a run with --start-from: keeps what the start knew and the run did not repeat.",
+            "polyvox model blend one other --share 0.8 --out both",
+            after="Of runs with --start-from: keeps what the start knew and the runs did not repeat.",
         ),
     )(blend)
+    group.command(
+        "widen",
+        epilog=examples(
+            "polyvox model widen run/ckpt-latest --out run/widened",
+            after="The last step before an export: a run that goes on from the result leaves the table out.",
+        ),
+    )(widen)
     group.command(
         "export",
         epilog=examples(
@@ -41,15 +49,31 @@ def add_to(group: typer.Typer) -> None:
 
 
 def blend(
-    run: Annotated[Path, typer.Argument(help="the folder of a run that started from a checkpoint or a bundle")],
+    runs: Annotated[list[Path], typer.Argument(help="folders of runs that started from one checkpoint or bundle")],
     out: Annotated[Path, typer.Option(help="the checkpoint to write")],
-    share: Annotated[float, typer.Option(min=0.0, max=1.0, help="0 is the run's start, 1 its end")] = 0.6,
+    share: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="0 is the runs' start, 1 the mean of their ends")
+    ] = 0.6,
 ) -> None:
-    """Write the weights that lie between the start and the end of a run."""
+    """Write the weights that lie between the start and the end of a run, or the mean end of several."""
     with train_errors():
         from worker.model.blend import blend as made
 
-        answer(str(made(run, share, out)))
+        answer(str(made(runs, share, out)))
+
+
+def widen(
+    checkpoint: Annotated[Path, typer.Argument(help="a fine-tuned folder, or an int8 bundle")],
+    out: Annotated[Path, typer.Option(help="the checkpoint to write")],
+    recipe: Annotated[Path, typer.Option(help="which texts to learn from, and its [wide]")] = DEFAULT_RECIPE,
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Learn a table of pieces and pairs of pieces that adds to the answers on sentiment and topics."""
+    with train_errors():
+        from worker.model.widen import widen as made
+
+        with bar("learning", "steps") as progress:
+            answer(str(made(checkpoint, recipe, data, out, progress)))
 
 
 def export(
