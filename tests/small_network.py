@@ -34,8 +34,11 @@ def probabilities(logits: Floats) -> Floats:
     return shares
 
 
-def random_weights() -> dict[str, Floats]:
-    """A state of `MultiTaskBert`, by torch's names, with 4-bit embeddings as the real base has."""
+def random_weights(wide_rows: int = 0) -> dict[str, Floats]:
+    """A state of `MultiTaskBert`, by torch's names, with 4-bit embeddings as the real base has.
+
+    With `wide_rows` it has a wide part of so many rows, whose pieces have other codes than their ids.
+    """
     random = np.random.default_rng(7)
     state: dict[str, Floats] = {}
 
@@ -64,6 +67,10 @@ def random_weights() -> dict[str, Floats]:
         norm(f"{prefix}output.LayerNorm")
     for head, columns in {"sentiment": 3, "topic": TOPICS, "tags": 7}.items():
         linear(head, columns, WIDTH)
+    if wide_rows:
+        state["wide.codes"] = random.permutation(100_000)[:VOCABULARY].astype(np.float32)
+        state["wide.table"] = random.integers(-127, 128, (wide_rows, 3 + TOPICS)).astype(np.float32)
+        state["wide.scales"] = random.uniform(0.001, 0.02, 3 + TOPICS).astype(np.float32)
     return state
 
 

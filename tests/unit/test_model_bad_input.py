@@ -130,6 +130,7 @@ CASES: list[tuple[str, Callable[[Path], None], str]] = [
     ("evaluate-transfer de --task ner", nothing, "'de' is not name=folder"),
     ("evaluate-transfer de={p}/empty --task ner", nothing, "empty is not a checkpoint"),
     ("blend {p}/empty --out {p}/blended", nothing, "empty started from a base: there is nothing to keep"),
+    ("widen {p}/empty --out {p}/widened", nothing, "empty is not a checkpoint"),
     ("export {p}/empty --version 1.0.0 --out {p}/bundle", nothing, "empty is not a checkpoint"),
     ("export {p}/empty --version 1.0.0 --out {p}/bundle", damaged_checkpoint, "empty is damaged"),
     ("export {p}/empty --version new --out {p}/bundle", nothing, "'new' is not a semantic version"),

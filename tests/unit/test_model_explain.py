@@ -44,8 +44,8 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def save_checkpoint(folder: Path, layers: int) -> Path:
-    """A small network; with no layer, `good` says positive and `bad` negative."""
+def save_checkpoint(folder: Path, layers: int, wide_rows: int = 0) -> Path:
+    """A small network; with no layer, `good` says positive and `bad` negative. With `wide_rows` it has a wide part."""
     pieces = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *WORDS]
     tokenizer = Tokenizer(models.WordLevel({piece: at for at, piece in enumerate(pieces)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -61,8 +61,11 @@ def save_checkpoint(folder: Path, layers: int) -> Path:
         intermediate_size=32,
         pad_token_id=1,
         initializer_range=0.3,
+        wide_rows=wide_rows,
     )
     network = MultiTaskBert(config, 2)
+    if network.wide is not None:
+        network.wide.fill(torch.randn(wide_rows, 5), torch.full((5,), 0.5))
     if layers == 0:
         embeddings = network.encoder.embeddings
         with torch.no_grad():
@@ -78,8 +81,11 @@ def save_checkpoint(folder: Path, layers: int) -> Path:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Checkpoints of no, one and two layers."""
-    return [save_checkpoint(tmp_path_factory.mktemp("checkpoints") / str(layers), layers) for layers in range(3)]
+    """Checkpoints of no, one and two layers, and one of two with a wide part."""
+    place = tmp_path_factory.mktemp("checkpoints")
+    return [
+        save_checkpoint(place / f"{layers}-{rows}", layers, rows) for layers, rows in ((0, 0), (1, 0), (2, 0), (2, 64))
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -133,10 +139,11 @@ def test_words_are_those_of_the_original_text(text: str, words: list[str]) -> No
     assert [text[start:end] for start, end in spans] == words
 
 
+@pytest.mark.parametrize("which", [2, 3], ids=["narrow", "wide"])
 @pytest.mark.parametrize("head", ["sentiment", "topic"])
-def test_what_words_add_sums_to_what_they_explain(head, explainers: list[Explainer]) -> None:
+def test_what_words_add_sums_to_what_they_explain(head, which, explainers: list[Explainer]) -> None:
     """The completeness axiom, over a text of several windows: within 5 % of the difference, or 0.05 logits."""
-    explainer = explainers[2]
+    explainer = explainers[which]
     text = " ".join(WORDS[at % 4] for at in range(40))
     assert len(explainer.preparer.prepare(text).windows) > 2
     found = explainer.explain(text, head)

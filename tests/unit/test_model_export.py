@@ -40,9 +40,9 @@ from worker.model.served import load_served  # noqa: E402
 CONFIG = Path(__file__).parents[2] / "triton_models" / "analyzer" / "config.pbtxt"
 
 
-@pytest.fixture
-def network() -> Any:
-    """The small network in torch."""
+@pytest.fixture(params=[0, 32], ids=["narrow", "wide"])
+def network(request: pytest.FixtureRequest) -> Any:
+    """The small network in torch, without and with a wide part."""
     config = transformers.BertConfig(
         vocab_size=VOCABULARY,
         hidden_size=WIDTH,
@@ -51,9 +51,10 @@ def network() -> Any:
         intermediate_size=4 * WIDTH,
         max_position_embeddings=POSITIONS,
         pad_token_id=PAD,
+        wide_rows=request.param,
     )
     network = MultiTaskBert(config, TOPICS)
-    network.load_state_dict({name: torch.from_numpy(value) for name, value in random_weights().items()})
+    network.load_state_dict({name: torch.from_numpy(value) for name, value in random_weights(request.param).items()})
     return network.eval()
 
 
@@ -156,7 +157,9 @@ def test_a_bundle_is_exported_for_an_accelerator(checkpoint_folder: Path, tmp_pa
     bundle = Bundle.load(out)
     assert bundle.calibration.temperature("sentiment", "de") == 1.5
     assert bundle.manifest.topics == Bundle.load(shipped).manifest.topics
-    weights = {each.data_type for each in onnx.load(str(out / "model.onnx")).graph.initializer if each.dims[1:]}
+    constants = onnx.load(str(out / "model.onnx")).graph.initializer
+    table = (32, 3 + TOPICS)  # the wide part's, which is of whole numbers in every precision
+    weights = {each.data_type for each in constants if each.dims[1:] and tuple(each.dims) != table}
     assert weights == {onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT}
 
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from worker.analysis.prepare import Window
-from worker.model.network import MultiTaskBert
+from worker.model.network import SENTIMENT_LABELS, MultiTaskBert
+from worker.model.wide import WideTable
 
 Head = Literal["sentiment", "topic"]
 Floats = NDArray[np.float64]
@@ -24,6 +25,10 @@ TOLERANCE = 0.05
 """The gap that is accepted: this share of the difference to be explained, and not under `LEAST_GAP`."""
 LEAST_GAP = 0.05  # of a logit
 ROWS = 32  # points run together
+WIDE_COLUMNS: dict[Head, slice] = {
+    "sentiment": slice(0, len(SENTIMENT_LABELS)),
+    "topic": slice(len(SENTIMENT_LABELS), None),
+}
 
 
 @dataclass(frozen=True)
@@ -84,20 +89,40 @@ def _of_window(network: MultiTaskBert, window: Window, specials: Specials, head:
 
     def score(rows: Tensor, attention_mask: Tensor) -> Tensor:
         sentiment, topic, _, _ = network(rows, attention_mask)
-        logits = sentiment if head == "sentiment" else topic
-        others = (logits.sum(1) - logits[:, label]) / (logits.shape[1] - 1)
-        return logits[:, label] - others
+        return _contrast(sentiment if head == "sentiment" else topic, label)
 
     with torch.inference_mode():
         reached, before = (float(score(rows, mask)) for rows in (ids, baseline))
+    table = 0.0
+    if network.wide is not None:
+        adds = _by_table(network.wide, ids, baseline, inner)
+        table = _contrast(adds[:, WIDE_COLUMNS[head]], label).numpy()
     method = LayerIntegratedGradients(score, network.encoder.embeddings.word_embeddings)
     tried: list[Attribution] = []
     for steps in STEPS:
         shares = method.attribute(
             ids, baseline, additional_forward_args=(mask,), n_steps=steps, internal_batch_size=ROWS
         )
-        tokens = shares.sum(-1)[0, inner].detach().double().numpy()
+        tokens = shares.sum(-1)[0, inner].detach().double().numpy() + table
         tried.append(Attribution(tokens, reached, before))
         if abs(tried[-1].gap) <= max(LEAST_GAP, TOLERANCE * abs(reached - before)):
             break
     return min(tried, key=lambda each: abs(each.gap))
+
+
+def _contrast(logits: Tensor, label: int) -> Tensor:
+    """The label's logit less the mean of the others': [...] of logits [..., C]."""
+    own = logits[..., label]
+    return own - (logits.sum(-1) - own) / (logits.shape[-1] - 1)
+
+
+def _by_table(wide: WideTable, ids: Tensor, baseline: Tensor, inner: slice) -> Tensor:
+    """What each inner token adds to the logits by the wide part, float64 [N, C]: exact, since these are a sum.
+
+    A special token is the same in both texts; its half of a pair with a word is the word's.
+    """
+    adds = (wide.adds(ids[0]) - wide.adds(baseline[0])).double()
+    found = adds[inner].clone()
+    found[0] += adds[: inner.start].sum(0)
+    found[-1] += adds[inner.stop :].sum(0)
+    return found

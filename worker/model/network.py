@@ -1,10 +1,11 @@
-"""The shipped network: one BERT encoder, three linear heads, one pass."""
+"""The shipped network: one BERT encoder, three linear heads, a wide part beside two of them, one pass."""
 
 import torch
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
 from worker.model.attention_heads import shape_heads
+from worker.model.wide import WideTable
 
 SENTIMENT_LABELS = ("negative", "neutral", "positive")
 TAG_LABELS = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC")
@@ -13,7 +14,8 @@ TAG_LABELS = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC")
 class MultiTaskBert(nn.Module):  # type: ignore[misc]  # torch is not installed where types are checked
     """Sentiment and topic read the mean of the token vectors, tags read each token's vector.
 
-    `embeddings.position_ids` and friends are BertModel's own; the heads are `sentiment`, `topic` and `tags`.
+    `embeddings.position_ids` and friends are BertModel's own; the heads are `sentiment`, `topic` and `tags`. Where
+    `config.wide_rows` is set, a table of so many rows, `wide`, adds to the logits of sentiment and topic.
     """
 
     def __init__(self, config: BertConfig, topic_count: int, dropout: float = 0.1) -> None:
@@ -25,6 +27,8 @@ class MultiTaskBert(nn.Module):  # type: ignore[misc]  # torch is not installed 
         self.sentiment = nn.Linear(config.hidden_size, len(SENTIMENT_LABELS))
         self.topic = nn.Linear(config.hidden_size, topic_count)
         self.tags = nn.Linear(config.hidden_size, len(TAG_LABELS))
+        rows = getattr(config, "wide_rows", 0)
+        self.wide = WideTable(config.vocab_size, rows, len(SENTIMENT_LABELS) + topic_count) if rows else None
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Logits for one padded batch.
@@ -33,10 +37,15 @@ class MultiTaskBert(nn.Module):  # type: ignore[misc]  # torch is not installed 
         token sentiment [B, T, 3]); columns in the order of SENTIMENT_LABELS, the label table's topics, TAG_LABELS.
         """
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        return self.answers(hidden, attention_mask)
+        sentiment, topic, tags, token_sentiment = self.answers(hidden, attention_mask)
+        if self.wide is not None:
+            more = self.wide(input_ids, attention_mask)
+            columns = len(SENTIMENT_LABELS)
+            sentiment, topic = sentiment + more[:, :columns], topic + more[:, columns:]
+        return sentiment, topic, tags, token_sentiment
 
     def answers(self, hidden: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What the heads make of the last layer's vectors, float [B, T, D]; logits as `forward`."""
+        """What the heads make of the last layer's vectors, float [B, T, D]; logits as `forward` without a wide part."""
         weights = attention_mask.unsqueeze(-1).to(hidden.dtype)
         # Every row holds at least BOS and EOS, so the divisor is never zero.
         mean = self.dropout((hidden * weights).sum(1) / weights.sum(1))

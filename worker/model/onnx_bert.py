@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from worker.model.onnx_graph import FLOAT, FLOAT16, INT64, MICROSOFT, Graph, Port
 from worker.model.onnx_linear import FloatLinear, Linear, Precision, RowInt8Linear
+from worker.model.onnx_wide import wide_logits
 from worker.model.quantise import BLOCK, HALF, NIBBLE_ZERO, pack_blocks
 
 Floats = NDArray[np.float32]
@@ -186,6 +187,7 @@ class BertWriter:
     def heads(self, hidden: str, mask: str) -> None:
         """Sentiment and topic from the mean of the token vectors; tags, and sentiment again, from each vector."""
         graph = self.graph
+        more = wide_logits(graph, self.weights, mask) if "wide.table" in self.weights else {}
         hidden = self._cast(graph.op("Reshape", hidden, self.sizes.by_token), FLOAT)
         total = graph.op("MatMul", graph.op("Unsqueeze", mask, graph.ints(1)), hidden)
         count = graph.op("ReduceSum", mask, graph.ints(1), keepdims=1)
@@ -198,7 +200,8 @@ class BertWriter:
         ):
             weight = graph.constant(np.ascontiguousarray(self.weights[f"{head}.weight"].T))
             product = graph.op("MatMul", source, weight)
-            graph.rename(graph.op("Add", product, graph.constant(self.weights[f"{head}.bias"])), output)
+            logits = graph.op("Add", product, graph.constant(self.weights[f"{head}.bias"]))
+            graph.rename(graph.op("Add", logits, more[output]) if output in more else logits, output)
 
     def _cast(self, value: str, to: int) -> str:
         """Between float32 and `numbers`; nothing to do where they are the same."""

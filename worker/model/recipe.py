@@ -48,6 +48,18 @@ class Optimiser:
 
 
 @dataclass(frozen=True)
+class Wide:
+    """The table beside the encoder, and how `polyvox model widen` learns it: Adam, the rate falling to 0."""
+
+    rows: int
+    examples: int
+    batch_size: int
+    learning_rate: float
+    sentiment_share: float  # of its logits, what is added to the encoder's
+    topic_share: float
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Everything that decides a run, except the time and the place."""
 
@@ -60,6 +72,7 @@ class Recipe:
     ner: Task
     topic: Task
     options: Options = field(default_factory=Options)
+    wide: Wide | None = None
 
     def tasks(self) -> dict[str, Task]:
         """Task name -> its part."""
@@ -87,7 +100,8 @@ def build_recipe(raw: dict[str, Any]) -> Recipe:
     """A recipe from its parsed TOML; TypeError or OptionsError names a missing, unknown or impossible field."""
     tasks = {name: _build_task(raw[name]) for name in TASKS}
     options = build_options(raw.get("options", {}))
-    return Recipe(**{**raw, **tasks, "optimiser": Optimiser(**raw["optimiser"]), "options": options})
+    wide = Wide(**raw["wide"]) if "wide" in raw else None
+    return Recipe(**{**raw, **tasks, "optimiser": Optimiser(**raw["optimiser"]), "options": options, "wide": wide})
 
 
 def _build_task(raw: dict[str, Any]) -> Task:

@@ -65,6 +65,7 @@ def load_served(folder: Path) -> tuple[MultiTaskBert, Tokenizer, Labels]:
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
     )
+    config.wide_rows = len(state["wide.table"]) if "wide.table" in state else 0
     network = MultiTaskBert(config, len(manifest["topics"]))
     network.load_state_dict({name: torch.from_numpy(np.array(value, order="C")) for name, value in state.items()})
     labels = Labels(
@@ -152,4 +153,9 @@ def _state(file: _File) -> dict[str, Array]:
     weights = (each[0] for each in file.read("MatMul") if each)
     for head in HEADS:
         state[head + ".weight"], state[head + ".bias"] = next(weights).T, next(adds)
+    for codes, table in zip(
+        gathers, gathers, strict=True
+    ):  # behind those of the embeddings, where there is a wide part
+        [scales] = (each[0] for each in file.read("Mul") if each and each[0].ndim == 1)
+        state |= {"wide.codes": codes[0], "wide.table": table[0], "wide.scales": scales}
     return state

@@ -71,6 +71,9 @@ def first_network(
 ) -> tuple[MultiTaskBert, Tokenizer, str]:
     """The network before its first step, its tokenizer, and the name of its base.
 
+    A wide part of the start is left out: it would keep the encoder from learning what the table knows, and is made anew
+    of the run's end.
+
     Raises:
         CheckpointError: `out`/start knows other topics.
     """
@@ -79,6 +82,8 @@ def first_network(
         if labels.topics != topics:
             raise checkpoint.CheckpointError(f"{out / 'start'} was trained on other topics; start from the base")
         config, base, state = started.config, labels.base, started.state_dict()
+        config.wide_rows = 0
+        state = {name: value for name, value in state.items() if not name.startswith("wide.")}
     else:
         encoder, tokenizer, base = open_base(out / "base")
         config = encoder.config

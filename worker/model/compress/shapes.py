@@ -12,6 +12,7 @@ from worker.model.network import MultiTaskBert
 
 LAYERS = "encoder.encoder.layer."
 WORDS = "encoder.embeddings.word_embeddings.weight"
+CODES = "wide.codes"  # of the pieces, by which the wide part knows them
 
 
 class CompressError(ValueError):
@@ -21,7 +22,8 @@ class CompressError(ValueError):
 def keep_pieces(network: MultiTaskBert, keep: Sequence[int]) -> MultiTaskBert:
     """The network over the pieces of `keep`, which `trim_tokenizer` renumbers in the same order."""
     state = network.state_dict()
-    state[WORDS] = state[WORDS][torch.tensor(keep)]
+    for name in (WORDS, CODES) if network.wide is not None else (WORDS,):
+        state[name] = state[name][torch.tensor(keep)]
     return _made(network, state, vocab_size=len(keep), pad_token_id=list(keep).index(network.config.pad_token_id))
 
 

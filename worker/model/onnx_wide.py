@@ -1,0 +1,57 @@
+"""The wide part as operators of the exported graph: what `wide.WideTable` computes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.model.hashing import FIRST, PAIR, PRIME, SECOND, SINGLE
+from worker.model.onnx_graph import FLOAT, INT64, Graph
+
+PAST_THE_END = 2**31
+
+
+def wide_logits(graph: Graph, weights: Mapping[str, NDArray[np.float32]], mask: str) -> dict[str, str]:
+    """Output of the graph -> what is added to it, float32 [B, its columns].
+
+    Args:
+        weights: with `wide.codes`, `wide.table` and `wide.scales`, whole numbers but the last; `sentiment.bias` tells
+            where the topics' columns begin.
+        mask: float32 [B, T].
+    """
+    codes = graph.op("Gather", graph.constant(weights["wide.codes"].astype(np.int32)), "input_ids")
+    codes = graph.op("Cast", codes, to=INT64)
+    after = _after(graph, codes)
+    pair = graph.op("Add", _times(graph, codes, FIRST), _times(graph, after, SECOND))
+    hashes = graph.op("Concat", _plus(graph, _times(graph, codes, SINGLE), 1), _plus(graph, pair, PAIR), axis=1)
+    table = weights["wide.table"].astype(np.int8)
+    for divisor in (PRIME, len(table)):
+        hashes = graph.op("Mod", hashes, graph.constant(np.int64(divisor)))
+    rows = graph.op("Cast", graph.op("Gather", graph.constant(table), hashes), to=FLOAT)
+    counted = graph.op("Unsqueeze", graph.op("Concat", mask, _after(graph, mask), axis=1), graph.ints(1))
+    # Whole numbers below 2^24: the sum is exact in any order, whatever stands beside a text.
+    steps = graph.op("Squeeze", graph.op("MatMul", counted, rows), graph.ints(1))
+    logits = graph.op("Mul", steps, graph.constant(weights["wide.scales"]))
+    length = graph.op("Sqrt", graph.op("ReduceSum", mask, graph.ints(1), keepdims=1))
+    logits = graph.op("Div", logits, length)
+    columns, border = table.shape[1], weights["sentiment.bias"].size
+    return {
+        output: graph.op("Slice", logits, graph.ints(start), graph.ints(end), graph.ints(1))
+        for output, start, end in (("sentiment_logits", 0, border), ("topic_logits", border, columns))
+    }
+
+
+def _after(graph: Graph, values: str) -> str:
+    """What stands after each of T values, [B, T]; 0 after the last."""
+    longer = graph.op("Pad", values, graph.ints(0, 0, 0, 1))
+    return graph.op("Slice", longer, graph.ints(1), graph.ints(PAST_THE_END), graph.ints(1))
+
+
+def _times(graph: Graph, values: str, factor: int) -> str:
+    return graph.op("Mul", values, graph.constant(np.int64(factor)))
+
+
+def _plus(graph: Graph, values: str, number: int) -> str:
+    return graph.op("Add", values, graph.constant(np.int64(number)))
