@@ -1,4 +1,4 @@
-"""The whole factory on 300 examples: base, fine-tuning, evaluation, export, and a Triton that serves the result."""
+"""The whole factory on 300 examples: base, fine-tuning, wide part, evaluation, export, and a Triton that serves it."""
 
 from __future__ import annotations
 
@@ -51,6 +51,13 @@ max_tokens = 32
 bf16 = false
 [options]
 freeze_layers = 8
+[wide]
+rows = 4096
+examples = 4000
+batch_size = 40
+learning_rate = 0.02
+sentiment_share = 0.3
+topic_share = 0.5
 [languages]
 en = 1.0
 de = 1.0
@@ -120,7 +127,11 @@ def test_from_the_base_to_a_version_that_triton_serves(data: Path, tmp_path: Pat
     models = tmp_path / "models"
     shutil.copytree(MODELS / "analyzer", models / "analyzer", ignore=shutil.ignore_patterns("*.onnx", "*.json", "*.md"))
     out = models / "analyzer" / "1"
-    version = polyvox("model", "export", run / "ckpt-latest", "--version", "0.0.1", "--out", out).strip()
+    widened = polyvox(
+        "model", "widen", run / "ckpt-latest", "--recipe", recipe, "--data", data, "--out", run / "widened"
+    )
+    assert widened.strip() == str(run / "widened")
+    version = polyvox("model", "export", run / "widened", "--version", "0.0.1", "--out", out).strip()
     assert version.startswith("analyzer:0.0.1+")
     with running_stack(
         StackOptions(servers=("triton",), models_dir=models, model_names=("analyzer",)), print
@@ -134,7 +145,7 @@ def test_from_the_base_to_a_version_that_triton_serves(data: Path, tmp_path: Pat
             files = data / task
             command = ("model", "evaluate", "--task", task, "--data", files, "--json")
             served = json.loads(polyvox(*command, "--through", "triton", **environment))
-            trained = json.loads(polyvox(*command, "--checkpoint", run / "ckpt-latest"))
+            trained = json.loads(polyvox(*command, "--checkpoint", run / "widened"))
             assert served["metrics"][metric] >= least
             # int8 rounds, and after so few steps many answers are close: three of 33 may turn
             assert served["metrics"][metric] == pytest.approx(trained["metrics"][metric], abs=0.1)

@@ -79,7 +79,8 @@ def _means(rows: list[NDArray[np.float32]], lengths: Floats, firsts: list[int]) 
     """The mean of the logits of each text's windows by token count, [texts, classes].
 
     The sentiment and topic heads are linear over the mean of the token vectors, so this is what the model would say
-    of the mean over all tokens of the text; a mean of probabilities would let one confident window outvote the rest.
+    of the mean over all tokens of the text (a wide part's logits are averaged with it); a mean of probabilities would
+    let one confident window outvote the rest.
     """
     sums = np.add.reduceat(np.concatenate(rows) * lengths[:, None], firsts, axis=0)
     means: Floats = sums / np.add.reduceat(lengths, firsts)[:, None]
