@@ -23,14 +23,16 @@ def wide_logits(graph: Graph, weights: Mapping[str, NDArray[np.float32]], mask: 
     """
     codes = graph.op("Gather", graph.constant(weights["wide.codes"].astype(np.int32)), "input_ids")
     codes = graph.op("Cast", codes, to=INT64)
-    after = _after(graph, codes)
+    after = _after(graph, codes, _columns(graph, codes, 0, 1))
     pair = graph.op("Add", _times(graph, codes, FIRST), _times(graph, after, SECOND))
     hashes = graph.op("Concat", _plus(graph, _times(graph, codes, SINGLE), 1), _plus(graph, pair, PAIR), axis=1)
     table = weights["wide.table"].astype(np.int8)
     for divisor in (PRIME, len(table)):
         hashes = graph.op("Mod", hashes, graph.constant(np.int64(divisor)))
     rows = graph.op("Cast", graph.op("Gather", graph.constant(table), hashes), to=FLOAT)
-    counted = graph.op("Unsqueeze", graph.op("Concat", mask, _after(graph, mask), axis=1), graph.ints(1))
+    first = _columns(graph, mask, 0, 1)
+    real = graph.op("Concat", mask, _after(graph, mask, graph.op("Sub", first, first)), axis=1)
+    counted = graph.op("Unsqueeze", real, graph.ints(1))
     # Whole numbers below 2^24: the sum is exact in any order, whatever stands beside a text.
     steps = graph.op("Squeeze", graph.op("MatMul", counted, rows), graph.ints(1))
     logits = graph.op("Mul", steps, graph.constant(weights["wide.scales"]))
@@ -38,15 +40,19 @@ def wide_logits(graph: Graph, weights: Mapping[str, NDArray[np.float32]], mask: 
     logits = graph.op("Div", logits, length)
     columns, border = table.shape[1], weights["sentiment.bias"].size
     return {
-        output: graph.op("Slice", logits, graph.ints(start), graph.ints(end), graph.ints(1))
+        output: _columns(graph, logits, start, end)
         for output, start, end in (("sentiment_logits", 0, border), ("topic_logits", border, columns))
     }
 
 
-def _after(graph: Graph, values: str) -> str:
-    """What stands after each of T values, [B, T]; 0 after the last."""
-    longer = graph.op("Pad", values, graph.ints(0, 0, 0, 1))
-    return graph.op("Slice", longer, graph.ints(1), graph.ints(PAST_THE_END), graph.ints(1))
+def _after(graph: Graph, values: str, last: str) -> str:
+    """What stands after each of T values, [B, T]; after the last, `last` [B, 1]. By operators that GPUs have too."""
+    return graph.op("Concat", _columns(graph, values, 1, PAST_THE_END), last, axis=1)
+
+
+def _columns(graph: Graph, values: str, start: int, end: int) -> str:
+    """[B, start to end], the end exclusive."""
+    return graph.op("Slice", values, graph.ints(start), graph.ints(end), graph.ints(1))
 
 
 def _times(graph: Graph, values: str, factor: int) -> str:
