@@ -69,8 +69,8 @@ def random_weights(wide_rows: int = 0) -> dict[str, Floats]:
         linear(head, columns, WIDTH)
     if wide_rows:
         state["wide.codes"] = random.permutation(100_000)[:VOCABULARY].astype(np.float32)
-        state["wide.table"] = random.integers(-127, 128, (wide_rows, 3 + TOPICS)).astype(np.float32)
-        state["wide.scales"] = random.uniform(0.001, 0.02, 3 + TOPICS).astype(np.float32)
+        state["wide.table"] = random.integers(-127, 128, (wide_rows, TOPICS)).astype(np.float32)
+        state["wide.scales"] = random.uniform(0.001, 0.02, TOPICS).astype(np.float32)
     return state
 
 

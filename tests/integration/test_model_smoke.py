@@ -56,8 +56,7 @@ rows = 4096
 examples = 4000
 batch_size = 40
 learning_rate = 0.02
-sentiment_share = 0.3
-topic_share = 0.5
+share = 0.5
 [languages]
 en = 1.0
 de = 1.0

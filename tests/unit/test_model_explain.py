@@ -65,7 +65,7 @@ def save_checkpoint(folder: Path, layers: int, wide_rows: int = 0) -> Path:
     )
     network = MultiTaskBert(config, 2)
     if network.wide is not None:
-        network.wide.fill(torch.randn(wide_rows, 5), torch.full((5,), 0.5))
+        network.wide.fill(torch.randn(wide_rows, 2), 1.5)
     if layers == 0:
         embeddings = network.encoder.embeddings
         with torch.no_grad():

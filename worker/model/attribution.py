@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from worker.analysis.prepare import Window
-from worker.model.network import SENTIMENT_LABELS, MultiTaskBert
+from worker.model.network import MultiTaskBert
 from worker.model.wide import WideTable
 
 Head = Literal["sentiment", "topic"]
@@ -25,10 +25,6 @@ TOLERANCE = 0.05
 """The gap that is accepted: this share of the difference to be explained, and not under `LEAST_GAP`."""
 LEAST_GAP = 0.05  # of a logit
 ROWS = 32  # points run together
-WIDE_COLUMNS: dict[Head, slice] = {
-    "sentiment": slice(0, len(SENTIMENT_LABELS)),
-    "topic": slice(len(SENTIMENT_LABELS), None),
-}
 
 
 @dataclass(frozen=True)
@@ -93,10 +89,9 @@ def _of_window(network: MultiTaskBert, window: Window, specials: Specials, head:
 
     with torch.inference_mode():
         reached, before = (float(score(rows, mask)) for rows in (ids, baseline))
-    table = 0.0
-    if network.wide is not None:
-        adds = _by_table(network.wide, ids, baseline, inner)
-        table = _contrast(adds[:, WIDE_COLUMNS[head]], label).numpy()
+    table: Floats | float = 0.0
+    if network.wide is not None and head == "topic":
+        table = _contrast(_by_table(network.wide, ids, baseline, inner), label).numpy()
     method = LayerIntegratedGradients(score, network.encoder.embeddings.word_embeddings)
     tried: list[Attribution] = []
     for steps in STEPS:
@@ -117,7 +112,7 @@ def _contrast(logits: Tensor, label: int) -> Tensor:
 
 
 def _by_table(wide: WideTable, ids: Tensor, baseline: Tensor, inner: slice) -> Tensor:
-    """What each inner token adds to the logits by the wide part, float64 [N, C]: exact, since these are a sum.
+    """What each inner token adds to the topics' logits by the wide part, float64 [N, K]: exact, since these are a sum.
 
     A special token is the same in both texts; its half of a pair with a word is the word's.
     """

@@ -1,4 +1,4 @@
-"""The shipped network: one BERT encoder, three linear heads, a wide part beside two of them, one pass."""
+"""The shipped network: one BERT encoder, three linear heads, a wide part beside one of them, one pass."""
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ class MultiTaskBert(nn.Module):  # type: ignore[misc]  # torch is not installed 
     """Sentiment and topic read the mean of the token vectors, tags read each token's vector.
 
     `embeddings.position_ids` and friends are BertModel's own; the heads are `sentiment`, `topic` and `tags`. Where
-    `config.wide_rows` is set, a table of so many rows, `wide`, adds to the logits of sentiment and topic.
+    `config.wide_rows` is set, a table of so many rows, `wide`, adds to the logits of the topics.
     """
 
     def __init__(self, config: BertConfig, topic_count: int, dropout: float = 0.1) -> None:
@@ -28,7 +28,7 @@ class MultiTaskBert(nn.Module):  # type: ignore[misc]  # torch is not installed 
         self.topic = nn.Linear(config.hidden_size, topic_count)
         self.tags = nn.Linear(config.hidden_size, len(TAG_LABELS))
         rows = getattr(config, "wide_rows", 0)
-        self.wide = WideTable(config.vocab_size, rows, len(SENTIMENT_LABELS) + topic_count) if rows else None
+        self.wide = WideTable(config.vocab_size, rows, topic_count) if rows else None
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Logits for one padded batch.
@@ -39,9 +39,7 @@ class MultiTaskBert(nn.Module):  # type: ignore[misc]  # torch is not installed 
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         sentiment, topic, tags, token_sentiment = self.answers(hidden, attention_mask)
         if self.wide is not None:
-            more = self.wide(input_ids, attention_mask)
-            columns = len(SENTIMENT_LABELS)
-            sentiment, topic = sentiment + more[:, :columns], topic + more[:, columns:]
+            topic = topic + self.wide(input_ids, attention_mask)
         return sentiment, topic, tags, token_sentiment
 
     def answers(self, hidden: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

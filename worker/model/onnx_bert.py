@@ -187,7 +187,7 @@ class BertWriter:
     def heads(self, hidden: str, mask: str) -> None:
         """Sentiment and topic from the mean of the token vectors; tags, and sentiment again, from each vector."""
         graph = self.graph
-        more = wide_logits(graph, self.weights, mask) if "wide.table" in self.weights else {}
+        more = {"topic_logits": wide_logits(graph, self.weights, mask)} if "wide.table" in self.weights else {}
         hidden = self._cast(graph.op("Reshape", hidden, self.sizes.by_token), FLOAT)
         total = graph.op("MatMul", graph.op("Unsqueeze", mask, graph.ints(1)), hidden)
         count = graph.op("ReduceSum", mask, graph.ints(1), keepdims=1)

@@ -13,12 +13,11 @@ from worker.model.onnx_graph import FLOAT, INT64, Graph
 PAST_THE_END = 2**31
 
 
-def wide_logits(graph: Graph, weights: Mapping[str, NDArray[np.float32]], mask: str) -> dict[str, str]:
-    """Output of the graph -> what is added to it, float32 [B, its columns].
+def wide_logits(graph: Graph, weights: Mapping[str, NDArray[np.float32]], mask: str) -> str:
+    """What is added to the topics' logits, float32 [B, K].
 
     Args:
-        weights: with `wide.codes`, `wide.table` and `wide.scales`, whole numbers but the last; `sentiment.bias` tells
-            where the topics' columns begin.
+        weights: with `wide.codes`, `wide.table` and `wide.scales`, whole numbers but the last.
         mask: float32 [B, T].
     """
     codes = graph.op("Gather", graph.constant(weights["wide.codes"].astype(np.int32)), "input_ids")
@@ -37,12 +36,7 @@ def wide_logits(graph: Graph, weights: Mapping[str, NDArray[np.float32]], mask: 
     steps = graph.op("Squeeze", graph.op("MatMul", counted, rows), graph.ints(1))
     logits = graph.op("Mul", steps, graph.constant(weights["wide.scales"]))
     length = graph.op("Sqrt", graph.op("ReduceSum", mask, graph.ints(1), keepdims=1))
-    logits = graph.op("Div", logits, length)
-    columns, border = table.shape[1], weights["sentiment.bias"].size
-    return {
-        output: _columns(graph, logits, start, end)
-        for output, start, end in (("sentiment_logits", 0, border), ("topic_logits", border, columns))
-    }
+    return graph.op("Div", logits, length)
 
 
 def _after(graph: Graph, values: str, last: str) -> str:

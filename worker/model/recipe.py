@@ -55,8 +55,7 @@ class Wide:
     examples: int
     batch_size: int
     learning_rate: float
-    sentiment_share: float  # of its logits, what is added to the encoder's
-    topic_share: float
+    share: float  # of its logits, what is added to the encoder's
 
 
 @dataclass(frozen=True)

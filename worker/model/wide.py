@@ -1,4 +1,4 @@
-"""The wide part beside the encoder: what single pieces, and pairs of neighbours, say of a text's labels.
+"""The wide part beside the encoder: what single pieces, and pairs of neighbours, say of a text's topic.
 
 A network of this size forgets words that a linear model remembers; their logits added up beat either. After Cheng et
 al. 2016 (wide and deep learning) and Joulin et al. 2017 (pairs hashed into one table).
@@ -15,38 +15,38 @@ LARGEST = 127  # of an int8
 
 
 class WideTable(nn.Module):  # type: ignore[misc]  # torch is not installed where types are checked
-    """Logits of the sentiment and topic columns, C together, from a hashed table of int8 rows.
+    """Logits of K topics from a hashed table of int8 rows.
 
-    Its buffers: `codes` int32 [V], the number by which each piece is hashed; `table` int8 [R, C]; `scales` float32 [C],
+    Its buffers: `codes` int32 [V], the number by which each piece is hashed; `table` int8 [R, K]; `scales` float32 [K],
     what a step of each column is worth. Sums are of whole numbers, so that they are exact in any order.
     """
 
-    def __init__(self, pieces: int, rows: int, columns: int) -> None:
+    def __init__(self, pieces: int, rows: int, topics: int) -> None:
         super().__init__()
         self.register_buffer("codes", torch.arange(pieces, dtype=torch.int32))
-        self.register_buffer("table", torch.zeros(rows, columns, dtype=torch.int8))
-        self.register_buffer("scales", torch.zeros(columns))
+        self.register_buffer("table", torch.zeros(rows, topics, dtype=torch.int8))
+        self.register_buffer("scales", torch.zeros(topics))
 
-    def fill(self, learned: Tensor, shares: Tensor) -> None:
-        """Take over a table, float [R, C], of whose logits the share of each column [C] is added to the encoder's."""
-        wanted = learned * shares
+    def fill(self, learned: Tensor, share: float) -> None:
+        """Take over a table, float [R, K], of whose logits a share is added to the encoder's."""
+        wanted = learned * share
         self.scales.copy_((wanted.abs().amax(0) / LARGEST).clamp(min=1e-12))
         self.table.copy_((wanted / self.scales).round())
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Logits [B, C] for int64 ids and mask [B, T]."""
+        """Logits [B, K] for int64 ids and mask [B, T]."""
         steps = (counted(attention_mask).unsqueeze(1) @ self._rows(input_ids)).squeeze(1)
         return steps * self.scales / attention_mask.sum(1, keepdim=True).sqrt()
 
     def adds(self, input_ids: Tensor) -> Tensor:
-        """What each token of one text [T] adds to its logits, [T, C]: of a pair, each token half."""
+        """What each token of one text [T] adds to its logits, [T, K]: of a pair, each token half."""
         singles, pairs = self._rows(input_ids[None])[0].chunk(2)
         pairs[-1] = 0  # the last token has none after it
         halves = pairs / 2
         return (singles + halves + halves.roll(1, 0)) * self.scales / len(input_ids) ** 0.5
 
     def _rows(self, input_ids: Tensor) -> Tensor:
-        """The rows of a batch's tokens and pairs in whole steps, float32 [B, 2T, C]."""
+        """The rows of a batch's tokens and pairs in whole steps, float32 [B, 2T, K]."""
         return self.table[places(self.codes[input_ids].long(), len(self.table))].float()
 
 

@@ -15,8 +15,8 @@ from worker.model import checkpoint
 from worker.model.batches import Batch, Batcher
 from worker.model.licences import permitted
 from worker.model.loop import Progress
-from worker.model.losses import sentiment_losses, topic_losses
-from worker.model.network import SENTIMENT_LABELS, MultiTaskBert
+from worker.model.losses import topic_losses
+from worker.model.network import MultiTaskBert
 from worker.model.options import Options
 from worker.model.recipe import Recipe, RecipeError, Wide, read_recipe
 from worker.model.sampling import POOL_BATCHES, Mixture, load_mixture
@@ -24,11 +24,9 @@ from worker.model.served import load_network
 from worker.model.topics import topics_of
 from worker.model.wide import WideTable, counted, places
 
-COLUMNS = len(SENTIMENT_LABELS)
-
 
 def widen(source: Path, recipe_path: Path, data: Path, out: Path, progress: Progress | None = None) -> Path:
-    """Write the checkpoint or bundle `source` with a table learned from the recipe's texts; `out`.
+    """Write the checkpoint or bundle `source` with a table learned from the recipe's topics; `out`.
 
     A table that `source` has is replaced. Of a model for commercial use, the table learns from such sources alone.
 
@@ -41,31 +39,30 @@ def widen(source: Path, recipe_path: Path, data: Path, out: Path, progress: Prog
     recipe, topics = permitted(read_recipe(recipe_path), labels.licence), topics_of(labels.licence)
     settings = recipe.wide
     if settings is None:
-        raise RecipeError(f"{recipe_path}: no [wide]: rows, examples, batch_size, learning_rate and the two shares")
-    mixture = load_mixture(of_posts(recipe), data, topics)
+        raise RecipeError(f"{recipe_path}: no [wide]: rows, examples, batch_size, learning_rate, share")
+    mixture = load_mixture(of_topics(recipe), data, topics)
     tokenizer.enable_truncation(recipe.optimiser.max_tokens)
-    two_class = frozenset(source.name for source in recipe.sentiment.sources if source.two_class)
-    batcher = Batcher(tokenizer, network.config.pad_token_id, len(topics.topics), two_class, settings.batch_size)
+    batcher = Batcher(tokenizer, network.config.pad_token_id, len(topics.topics), frozenset(), settings.batch_size)
     learned = learn(mixture, batcher, settings, progress)
     tokenizer.no_truncation()
     checkpoint.save(out, with_table(network, learned, settings), tokenizer, labels)
     return out
 
 
-def of_posts(recipe: Recipe) -> Recipe:
-    """The recipe with sentiment and topics alone, half of each, texts as they are."""
+def of_topics(recipe: Recipe) -> Recipe:
+    """The recipe with topics alone, texts as they are."""
     return replace(
         recipe,
-        sentiment=replace(recipe.sentiment, share=0.5),
-        topic=replace(recipe.topic, share=0.5),
+        sentiment=replace(recipe.sentiment, share=0.0),
+        topic=replace(recipe.topic, share=1.0),
         ner=replace(recipe.ner, share=0.0),
         options=Options(),
     )
 
 
 def learn(mixture: Mixture, batcher: Batcher, settings: Wide, progress: Progress | None = None) -> Tensor:
-    """The table, float32 [rows, C], by Adam on the mean of both tasks' losses; the rate falls to 0 at the end."""
-    table = nn.Embedding(settings.rows, COLUMNS + batcher.topic_count, sparse=True)
+    """The table, float32 [rows, K], by Adam on the mean loss; the rate falls to 0 at the end."""
+    table = nn.Embedding(settings.rows, batcher.topic_count, sparse=True)
     nn.init.zeros_(table.weight)
     optimiser = torch.optim.SparseAdam(table.parameters(), lr=settings.learning_rate)
     steps = max(1, settings.examples // settings.batch_size)
@@ -91,8 +88,7 @@ def _loss(table: nn.Embedding, batch: Batch) -> Tensor:
     mask = batch.attention_mask
     rows = table(places(batch.input_ids, table.num_embeddings))
     logits = (counted(mask).unsqueeze(1) @ rows).squeeze(1) / mask.sum(1, keepdim=True).sqrt()
-    sentiment = sentiment_losses(logits[:, :COLUMNS], batch.sentiment, batch.two_class)
-    return (sentiment + topic_losses(logits[:, COLUMNS:], batch.topics)).mean()
+    return topic_losses(logits, batch.topics).mean()
 
 
 def with_table(network: MultiTaskBert, learned: Tensor, settings: Wide) -> MultiTaskBert:
@@ -102,7 +98,7 @@ def with_table(network: MultiTaskBert, learned: Tensor, settings: Wide) -> Multi
     made = MultiTaskBert(config, topics, network.dropout.p)
     kept = {name: value for name, value in network.state_dict().items() if not name.startswith("wide.")}
     made.load_state_dict(made.state_dict() | kept)
-    made.wide = WideTable(config.vocab_size, settings.rows, COLUMNS + topics)
-    made.wide.fill(learned, torch.tensor([settings.sentiment_share] * COLUMNS + [settings.topic_share] * topics))
+    made.wide = WideTable(config.vocab_size, settings.rows, topics)
+    made.wide.fill(learned, settings.share)
     made.eval()
     return made

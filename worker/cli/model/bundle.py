@@ -68,7 +68,7 @@ def widen(
     recipe: Annotated[Path, typer.Option(help="which texts to learn from, and its [wide]")] = DEFAULT_RECIPE,
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Learn a table of pieces and pairs of pieces that adds to the answers on sentiment and topics."""
+    """Learn a table of pieces and pairs of pieces that adds to what the network says of topics."""
     with train_errors():
         from worker.model.widen import widen as made
 
