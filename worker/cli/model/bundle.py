@@ -34,7 +34,7 @@ def add_to(group: typer.Typer) -> None:
         "export",
         epilog=examples(
             "polyvox model export run/ckpt-latest --version 1.1.0",
-            "polyvox model export triton_models/analyzer/1 --version 1.2.1 --precision float16 --out gpu/analyzer/1",
+            "polyvox model export triton_models/analyzer/1 --version 1.3.0 --precision float16 --out gpu/analyzer/1",
             after="The bundle is replaced whole or not at all, and only when it answers as the checkpoint does.",
         ),
     )(export)
