@@ -17,6 +17,16 @@ hypothesis.settings.register_profile("polyvox", deadline=None)
 hypothesis.settings.load_profile("polyvox")
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Torch on one thread: the tests' small tensors only lose by being shared out, and by much on a busy machine."""
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Addresses]:
     """A Kafka-protocol broker and Redis."""

@@ -21,16 +21,9 @@ from worker.cli import app  # noqa: E402
 from worker.model.fine_tune import fine_tune  # noqa: E402
 from worker.settings import REPOSITORY, settings  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SHIPPED = REPOSITORY / "triton_models" / "analyzer" / "1"
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tensors this small only lose by being shared out."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

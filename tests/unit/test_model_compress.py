@@ -36,20 +36,11 @@ from worker.model.recipe import RecipeError  # noqa: E402
 from worker.model.sampling import load_mixture  # noqa: E402
 from worker.model.served import load_served  # noqa: E402
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 SHIPPED = Path(steps.__file__).parents[1] / "recipes" / "compress.toml"
 LAYERS, HEADS, WIDTH, PIECES = 4, 4, 64, 20
 RECIPE = CompressRecipe("texts.toml", 3, 2.0, 1.0, 3, replace(TEXTS.optimiser, encoder_lr=3e-3))
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tensors this small only lose by being shared out, and by much on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -31,17 +31,10 @@ from worker.model.words import words_of_tokens  # noqa: E402
 from worker.settings import REPOSITORY  # noqa: E402
 from worker.text.language import Identifier  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PREPARER = Preparer(Bundle.load(REPOSITORY / "triton_models" / "analyzer" / "1"), Identifier(), 32)
 WORDS = ("good", "bad", "day", "rain")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tensors this small only lose by being shared out."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def save_checkpoint(folder: Path, layers: int, wide_rows: int = 0) -> Path:

@@ -19,16 +19,9 @@ from worker.model.data import IGNORED, DataError, Example, held_out  # noqa: E40
 from worker.model.recipe import RecipeError, read_recipe  # noqa: E402
 from worker.model.sampling import NoDataError, load_mixture  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 RECIPES = Path(fine_tune.__file__).parent / "recipes"
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tensors this small only lose by being shared out, and by much on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

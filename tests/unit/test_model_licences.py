@@ -20,6 +20,8 @@ from worker.model.licences import SourceTableError, licence_of, permitted, sourc
 from worker.model.recipe import read_recipe  # noqa: E402
 from worker.model.topics import topics_of  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SHIPPED = read_recipe(Path(card.__file__).parent / "recipes" / "analyzer.toml")
 ECONOMY = "medtop:04000000"
 SMALL = """
@@ -49,15 +51,6 @@ share = 0.2
 loss_weight = 1.0
 sources = [{ name = "ynat_dacon", weight = 1.0 }, { name = "multifin_high", weight = 1.0 }]
 """
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tensors this small only lose by being shared out."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

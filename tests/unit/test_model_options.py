@@ -28,6 +28,8 @@ from worker.model.options import Options, OptionsError, build_options  # noqa: E
 from worker.model.r_drop import disagreement, symmetric_kl  # noqa: E402
 from worker.model.recipe import RecipeError, build_recipe  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TRAINED = "encoder.layer.0.output.dense.weight"
 
 
@@ -62,15 +64,6 @@ def batch_of(*sentiments: int) -> Batch:
 def gradients(network: MultiTaskBert) -> dict[str, torch.Tensor]:
     """The gradient of every weight that has one."""
     return {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tensors this small only lose by being shared out, and by much on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

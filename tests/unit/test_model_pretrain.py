@@ -31,7 +31,7 @@ from worker.model.pretrain.text import Passage, RawTextError, load_texts  # noqa
 from worker.model.recipe import RecipeError  # noqa: E402
 from worker.model.sampling import NoDataError  # noqa: E402
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 SHIPPED = Path(pretraining.__file__).parents[1] / "recipes" / "pretrain.toml"
 MASK, PLAIN = 4, range(5, 12)
@@ -48,15 +48,6 @@ RECIPE = build_recipe(
         "sources": [{"name": "news", "weight": 1.0, "ordered": True}, {"name": "words", "weight": 1.0}],
     }
 )  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tensors this small only lose by being shared out, and by much on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def write(path: Path, text: str) -> None:

@@ -15,6 +15,8 @@ from worker.model import search  # noqa: E402
 from worker.model.options import Options  # noqa: E402
 from worker.model.recipe import read_recipe  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ANALYZER = Path(search.__file__).parent / "recipes/analyzer.toml"
 SMALL = """base = "tiny"
 vocabulary = 10
@@ -47,15 +49,6 @@ share = 0.2
 loss_weight = 1.0
 sources = [{ name = "ag_news_testset", weight = 1.0 }]
 """
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tensors this small only lose by being shared out, and by much on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 class Recorder:

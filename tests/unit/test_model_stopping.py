@@ -15,16 +15,9 @@ from worker.model.options import Options  # noqa: E402
 from worker.model.sampling import load_mixture  # noqa: E402
 from worker.model.stopping import EarlyStop, dev_scorer  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 EVERY_TEN = replace(RECIPE, options=Options(stop_check_minutes=10 / 60, stop_patience=2))
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tensors this small only lose by being shared out, and by much on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def run_with(scores, tmp_path, stop_after=None):

@@ -22,6 +22,8 @@ from worker.model.starting import copy_start, first_network  # noqa: E402
 from worker.model.wide import WideTable  # noqa: E402
 from worker.model.widen import of_topics, widen  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PIECES, ROWS, COLUMNS = 12, 40, 8
 WIDE = """
 [wide]
@@ -31,15 +33,6 @@ batch_size = 20
 learning_rate = 0.05
 share = 1.0
 """
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tensors this small only lose by being shared out."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def filled(seed: int = 0) -> WideTable:

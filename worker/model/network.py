@@ -51,6 +51,11 @@ class MultiTaskBert(nn.Module):  # type: ignore[misc]  # torch is not installed 
         return self.sentiment(mean), self.topic(mean), self.tags(tokens), self.sentiment(tokens)
 
 
+def narrow_state(network: MultiTaskBert) -> dict[str, Tensor]:
+    """The weights by their names, without those of a wide part."""
+    return {name: value for name, value in network.state_dict().items() if not name.startswith("wide.")}
+
+
 def trainable_parts(network: MultiTaskBert) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """(encoder weights without the word embeddings, head weights); freezes the word embeddings in place.
 

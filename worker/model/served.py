@@ -153,9 +153,8 @@ def _state(file: _File) -> dict[str, Array]:
     weights = (each[0] for each in file.read("MatMul") if each)
     for head in HEADS:
         state[head + ".weight"], state[head + ".bias"] = next(weights).T, next(adds)
-    for codes, table in zip(
-        gathers, gathers, strict=True
-    ):  # behind those of the embeddings, where there is a wide part
+    # Two more gathers behind those of the embeddings, where there is a wide part.
+    for codes, table in zip(gathers, gathers, strict=True):
         [scales] = (each[0] for each in file.read("Mul") if each and each[0].ndim == 1)
         state |= {"wide.codes": codes[0], "wide.table": table[0], "wide.scales": scales}
     return state

@@ -10,7 +10,7 @@ from worker.analysis.bundle import Licence
 from worker.model import checkpoint
 from worker.model.base import import_base, open_base
 from worker.model.licences import licence_of
-from worker.model.network import MultiTaskBert
+from worker.model.network import MultiTaskBert, narrow_state
 from worker.model.options import Options
 from worker.model.recipe import Recipe
 from worker.model.served import load_network
@@ -81,9 +81,8 @@ def first_network(
         started, tokenizer, labels = checkpoint.load(out / "start")
         if labels.topics != topics:
             raise checkpoint.CheckpointError(f"{out / 'start'} was trained on other topics; start from the base")
-        config, base, state = started.config, labels.base, started.state_dict()
+        config, base, state = started.config, labels.base, narrow_state(started)
         config.wide_rows = 0
-        state = {name: value for name, value in state.items() if not name.startswith("wide.")}
     else:
         encoder, tokenizer, base = open_base(out / "base")
         config = encoder.config

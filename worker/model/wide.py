@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from worker.model.hashing import FIRST, PAIR, PRIME, SECOND, SINGLE
-
-LARGEST = 127  # of an int8
+from worker.model.quantise import INT8_LIMIT
 
 
 class WideTable(nn.Module):  # type: ignore[misc]  # torch is not installed where types are checked
@@ -30,13 +29,12 @@ class WideTable(nn.Module):  # type: ignore[misc]  # torch is not installed wher
     def fill(self, learned: Tensor, share: float) -> None:
         """Take over a table, float [R, K], of whose logits a share is added to the encoder's."""
         wanted = learned * share
-        self.scales.copy_((wanted.abs().amax(0) / LARGEST).clamp(min=1e-12))
+        self.scales.copy_((wanted.abs().amax(0) / INT8_LIMIT).clamp(min=1e-12))
         self.table.copy_((wanted / self.scales).round())
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Logits [B, K] for int64 ids and mask [B, T]."""
-        steps = (counted(attention_mask).unsqueeze(1) @ self._rows(input_ids)).squeeze(1)
-        return steps * self.scales / attention_mask.sum(1, keepdim=True).sqrt()
+        return pooled(self._rows(input_ids), attention_mask) * self.scales
 
     def adds(self, input_ids: Tensor) -> Tensor:
         """What each token of one text [T] adds to its logits, [T, K]: of a pair, each token half."""
@@ -58,6 +56,12 @@ def places(codes: Tensor, rows: int) -> Tensor:
     after = codes.roll(-1, 1)
     hashes = torch.cat([codes * SINGLE + 1, codes * FIRST + after * SECOND + PAIR], 1)
     return hashes % PRIME % rows
+
+
+def pooled(rows: Tensor, attention_mask: Tensor) -> Tensor:
+    """A text's rows [B, 2T, K], those that count, added up and divided by the root of its length: [B, K]."""
+    total = (counted(attention_mask).unsqueeze(1) @ rows).squeeze(1)
+    return total / attention_mask.sum(1, keepdim=True).sqrt()
 
 
 def counted(attention_mask: Tensor) -> Tensor:

@@ -16,13 +16,13 @@ from worker.model.batches import Batch, Batcher
 from worker.model.licences import permitted
 from worker.model.loop import Progress
 from worker.model.losses import topic_losses
-from worker.model.network import MultiTaskBert
+from worker.model.network import MultiTaskBert, narrow_state
 from worker.model.options import Options
 from worker.model.recipe import Recipe, RecipeError, Wide, read_recipe
 from worker.model.sampling import POOL_BATCHES, Mixture, load_mixture
 from worker.model.served import load_network
 from worker.model.topics import topics_of
-from worker.model.wide import WideTable, counted, places
+from worker.model.wide import WideTable, places, pooled
 
 
 def widen(source: Path, recipe_path: Path, data: Path, out: Path, progress: Progress | None = None) -> Path:
@@ -85,10 +85,8 @@ def _batches(mixture: Mixture, batcher: Batcher) -> Iterator[Batch]:
 
 def _loss(table: nn.Embedding, batch: Batch) -> Tensor:
     """The mean over a batch of its rows' losses."""
-    mask = batch.attention_mask
     rows = table(places(batch.input_ids, table.num_embeddings))
-    logits = (counted(mask).unsqueeze(1) @ rows).squeeze(1) / mask.sum(1, keepdim=True).sqrt()
-    return topic_losses(logits, batch.topics).mean()
+    return topic_losses(pooled(rows, batch.attention_mask), batch.topics).mean()
 
 
 def with_table(network: MultiTaskBert, learned: Tensor, settings: Wide) -> MultiTaskBert:
@@ -96,8 +94,7 @@ def with_table(network: MultiTaskBert, learned: Tensor, settings: Wide) -> Multi
     topics = network.topic.out_features
     config = type(network.config).from_dict(network.config.to_dict() | {"wide_rows": settings.rows})
     made = MultiTaskBert(config, topics, network.dropout.p)
-    kept = {name: value for name, value in network.state_dict().items() if not name.startswith("wide.")}
-    made.load_state_dict(made.state_dict() | kept)
+    made.load_state_dict(made.state_dict() | narrow_state(network))
     made.wide = WideTable(config.vocab_size, settings.rows, topics)
     made.wide.fill(learned, settings.share)
     made.eval()
